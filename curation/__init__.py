@@ -1,0 +1,1 @@
+"""Raw videos -> kept, cut, captioned, bucketed clips."""

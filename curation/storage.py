@@ -1,0 +1,212 @@
+"""Where things lie: local folders and object storage behind one set of functions (fsspec).
+
+A file appears whole or not at all: locally it is written under a temporary name in the same folder,
+flushed, and renamed; on object storage it is one put. Readers therefore never see half a file, and a
+file that exists is done. Temporary names start with ".tmp-" and are ignored by every listing.
+"""
+
+import contextlib
+import functools
+import glob
+import io
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the footage."""
+
+    uri: str
+    num_bytes: int
+    version: str
+    """Modification time in ns (local) or etag (object storage): changes when the bytes do."""
+
+
+def is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file://")
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a url, and the url's path in it. Local paths become absolute."""
+    if not is_remote(url):
+        return fsspec.filesystem("file"), os.path.abspath(url.removeprefix("file://"))
+    try:
+        # listings are cached by s3fs unless told not to: a resumed run would not see new files
+        fs, path = fsspec.core.url_to_fs(url, **_options(url.split("://")[0]))
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"{url!r} names a storage that cannot be opened ({error}); expected a local path or s3://…"
+        ) from error
+    return fs, path
+
+
+@functools.cache
+def _options(protocol: str) -> dict[str, Any]:
+    return {"use_listings_cache": False} if protocol in ("s3", "s3a") else {}
+
+
+def join(url: str, *parts: str) -> str:
+    return "/".join([url.rstrip("/"), *parts])
+
+
+def exists(url: str) -> bool:
+    fs, path = filesystem(url)
+    return fs.exists(path)
+
+
+def read_bytes(url: str, *, offset: int = 0, size: int | None = None) -> bytes:
+    fs, path = filesystem(url)
+    if offset == 0 and size is None:
+        return fs.cat_file(path)
+    return fs.cat_file(path, start=offset, end=None if size is None else offset + size)
+
+
+def commit(url: str, data: bytes | Path) -> None:
+    """Write bytes, or a local file's bytes, so that the file appears whole or not at all."""
+    fs, path = filesystem(url)
+    if is_remote(url):
+        if isinstance(data, Path):
+            fs.put_file(str(data), path)
+        else:
+            fs.pipe_file(path, data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        with temporary.open("wb") as out:
+            if isinstance(data, Path):
+                with data.open("rb") as source:
+                    while block := source.read(1 << 22):
+                        out.write(block)
+            else:
+                out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove(url: str) -> None:
+    fs, path = filesystem(url)
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+def list_files(folder: str, suffix: str = "") -> list[str]:
+    """Urls of the files under a folder (at any depth) that end in suffix, sorted."""
+    fs, path = filesystem(folder)
+    if not is_remote(folder) and not os.path.isdir(path):
+        return []
+    try:
+        found = fs.find(path)
+    except FileNotFoundError:
+        return []
+    names = (name for name in found if name.endswith(suffix))
+    return sorted(
+        fs.unstrip_protocol(name) if is_remote(folder) else name
+        for name in names
+        if not os.path.basename(name).startswith(TEMPORARY)
+    )
+
+
+def sweep(folder: str) -> None:
+    """Remove what a killed run left half written (local storage only: a put leaves nothing)."""
+    if is_remote(folder):
+        return
+    for name in glob.iglob(os.path.join(glob.escape(folder), "**", f"{TEMPORARY}*"), recursive=True):
+        Path(name).unlink(missing_ok=True)
+
+
+def list_sources(footage: str) -> list[Source]:
+    """Every file of a folder (at any depth), a glob or one file, sorted by uri; hidden files left out.
+
+    Raises ValueError where there is nothing.
+    """
+    fs, path = filesystem(footage)
+    if not is_remote(footage) and os.path.exists(path):
+        found = [path] if os.path.isfile(path) else fs.find(path)
+    elif glob.has_magic(path):
+        found = [name for name in fs.glob(path) if fs.isfile(name)]
+    else:
+        found = fs.find(path)
+    names = [n for n in found if not any(part.startswith(".") for part in _below(n, path))]
+    sources = [_source(fs, name, footage) for name in sorted(names)]
+    if not sources:
+        raise ValueError(
+            f"FOOTAGE={footage!r} holds no files; expected a folder, a glob or s3://… with footage in it"
+        )
+    return sources
+
+
+def _below(name: str, root: str) -> list[str]:
+    return name.removeprefix(root).strip("/").split("/")
+
+
+def _source(fs: Any, name: str, footage: str) -> Source:
+    info = fs.info(name)
+    if not is_remote(footage):
+        stat = os.stat(name)
+        return Source(name, stat.st_size, str(stat.st_mtime_ns))
+    version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or "")
+    return Source(fs.unstrip_protocol(name), int(info["size"]), version.strip('"'))
+
+
+@contextlib.contextmanager
+def local_copy(url: str) -> Iterator[Path]:
+    """A local path with the url's bytes: the file itself, or a temporary copy of a remote one."""
+    if not is_remote(url):
+        yield Path(url.removeprefix("file://"))
+        return
+    fs, path = filesystem(url)
+    with tempfile.TemporaryDirectory(prefix="dailies-") as folder:
+        copy = Path(folder) / "copy"
+        fs.get_file(path, str(copy))
+        yield copy
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file: the same table gives the same bytes."""
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+def write_table(url: str, table: pa.Table) -> None:
+    commit(url, table_bytes(table))
+
+
+def read_table(url: str, *, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file, or all Parquet files of a folder one after another in the order of their names.
+
+    Files may differ in columns (a later version of a stage adds some): missing ones read as null.
+    """
+    files = [url] if url.endswith(".parquet") else list_files(url, ".parquet")
+    if not files:
+        raise FileNotFoundError(f"{url} holds no Parquet files")
+    return read_tables(files, columns=columns)
+
+
+def read_tables(files: list[str], *, columns: list[str] | None = None) -> pa.Table:
+    tables = [_read_parquet(file, columns) for file in files]
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def _read_parquet(url: str, columns: list[str] | None) -> pa.Table:
+    source = url if not is_remote(url) else io.BytesIO(read_bytes(url))
+    with pq.ParquetFile(source) as file:
+        present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+        return file.read(columns=present)
