@@ -1,0 +1,410 @@
+"""Check, run on Ray, isolate, resume, conserve, report: the only file that imports Ray.
+
+A stage's work is cut into units, each named by the hash of what it reads and of the stage's config. A unit's
+tables are written to $DATA/tables/<table>/<unit>.parquet, whole or not at all, the stage's first table last: a
+unit whose first table exists is done. There is no other state, so the same command again continues,
+and what was killed, or run with another number of workers, ends in the same bytes.
+
+Each unit is one block of a Ray Data pipeline and so one task: a decoder that crashes or overruns its deadline
+takes its worker process down, is tried once more, and then its rows are recorded as failed while the
+rest goes on.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation import storage
+from curation.stage import Abort, Stage, Tables, Unit, conform
+
+ATTEMPTS = 2
+DONE, STOPPED = "done", "stopped"
+
+
+def tables_url(data: str, table: str) -> str:
+    return storage.join(data, "tables", table)
+
+
+def unit_url(data: str, table: str, key: str) -> str:
+    return storage.join(tables_url(data, table), f"{key}.parquet")
+
+
+def manifest_url(data: str, stage: str) -> str:
+    return storage.join(data, "runs", f"{stage}.json")
+
+
+def table_files(data: str, table: str) -> list[str]:
+    """The files that count as this table now.
+
+    While its stage runs that is what the manifest names, since files of an older config may still lie there.
+    """
+    files = storage.list_files(tables_url(data, table), ".parquet")
+    for url in storage.list_files(storage.join(data, "runs"), ".json"):
+        manifest = json.loads(storage.read_bytes(url))
+        if table in manifest.get("tables", []):
+            units = set(manifest["units"])
+            return [file for file in files if Path(file).stem in units]
+    return files
+
+
+def load(data: str, table: str, *, columns: list[str] | None = None) -> pa.Table | None:
+    """A whole table, or None where no stage has written it yet."""
+    files = table_files(data, table)
+    return storage.read_tables(files, columns=columns) if files else None
+
+
+def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()) -> None:
+    """Every column read is written by an earlier stage of this run or lies on disk already."""
+    written: dict[str, set[str]] = {name: set() for name in given}
+    for stage in stages:
+        for table, columns in stage.reads.items():
+            if table in given:
+                continue
+            present = written.get(table)
+            if present is None:
+                files = table_files(data, table)
+                present = _columns(files[0]) if files else None
+            if present is None:
+                raise ValueError(
+                    f"{stage.name} reads the table {table!r}, which {data} does not hold yet; "
+                    f"run the stage that writes it first (make help lists them in order)"
+                )
+            if absent := [c for c in columns if c not in present]:
+                raise ValueError(
+                    f"{stage.name} reads {absent} of the table {table!r}, which has {sorted(present)}; "
+                    f"the table was written by another version: run its stage again"
+                )
+        for table, schema in stage.writes.items():
+            written[table] = set(schema.names)
+
+
+def _columns(file: str) -> set[str]:
+    with storage.local_copy(file) as path:
+        return set(pq.read_schema(path).names)
+
+
+def units_per_video(stage: Stage, *, data: str) -> list[Unit]:
+    """One unit per file of the clips table, with the files that go with it in the other tables read."""
+    columns = {table: set(_stems(table_files(data, table))) for table in stage.reads}
+    units = []
+    for file in table_files(data, "clips"):
+        key = Path(file).stem
+        files = {t: [unit_url(data, t, key)] for t in stage.reads if key in columns[t]}
+        num_rows = _num_rows(file)
+        units.append(Unit(stage.unit_key(key), num_rows, files=files))
+    return units
+
+
+def unit_of_dataset(
+    stage: Stage, *, data: str, counted: str = "clips", reads: dict[str, list[str]] | None = None
+) -> list[Unit]:
+    """The whole dataset as one unit: for judgements that need all rows together.
+
+    reads: tables and columns where only the run knows them; else those that the stage declares.
+    """
+    reads = reads or stage.reads
+    files = {table: table_files(data, table) for table in reads}
+    names = [f"{table}/{stem}" for table in sorted(files) for stem in _stems(files[table])]
+    num_rows = sum(_num_rows(file) for file in files[counted])
+    return [Unit(stage.unit_key(*names), num_rows, files=files, columns=reads)]
+
+
+def _stems(files: list[str]) -> list[str]:
+    return [Path(file).stem for file in files]
+
+
+def _num_rows(file: str) -> int:
+    with storage.local_copy(file) as path:
+        return pq.read_metadata(path).num_rows
+
+
+# -- running -------------------------------------------------------------------------------------------
+
+
+def run(stage: Stage, units: list[Unit], *, data: str, workers: int | None = None) -> dict[str, Any]:
+    """Run a stage's missing units, account for every row, clean up, report. Returns the run's record.
+
+    Raises Abort when something outside the data stops it; what was committed stays, and the same command
+    continues.
+    """
+    assert len({unit.key for unit in units}) == len(units), "two units read the same"
+    started = time.monotonic()
+    tables = list(stage.writes)
+    storage.sweep(storage.join(data, "tables"))
+    done = set(_stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
+    missing = [unit for unit in units if unit.key not in done]
+    record = {
+        "stage": stage.name,
+        "status": "running",
+        "tables": tables,
+        "units": [unit.key for unit in units],
+        "config": stage.config(),
+        "commit": _commit(),
+    }
+    _write_manifest(data, record)
+    cpu_s = _run_missing(stage, missing, data=data, workers=workers)
+    counts = conserve(stage, units, data=data)
+    counts |= {"units": len(units), "units_done_before": len(units) - len(missing)}
+    record |= {
+        "status": "complete",
+        "counts": counts,
+        "seconds": {"wall": round(time.monotonic() - started, 3), "cpu": round(cpu_s, 3)},
+    }
+    _write_manifest(data, record)
+    _remove_stale(stage, units, data=data)
+    print(summary(record), flush=True)
+    return record
+
+
+def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | None) -> float:
+    if not units:
+        return 0.0
+    cpu_s = 0.0
+    with _progress(stage, units) as bar:
+        results = _here(stage, units, data) if stage.unit == "dataset" else _on_ray(stage, units, data, workers)
+        for result in results:
+            if result["status"] == STOPPED:
+                raise Abort(f"{stage.name} stopped: {result['message']}. Run the same command to continue.")
+            cpu_s += result["cpu_s"]
+            bar.update(result["rows"])
+    primary = next(iter(stage.writes))
+    for unit in units:
+        # no result and no file: both attempts took their worker down
+        if not storage.exists(unit_url(data, primary, unit.key)):
+            _quarantine(stage, unit, data=data)
+    return cpu_s
+
+
+def _here(stage: Stage, units: list[Unit], data: str) -> Iterator[dict[str, Any]]:
+    """Whole-dataset units are table work of a second: in this process, without starting Ray."""
+    for unit in units:
+        yield run_unit(stage, unit, data=data, isolated=False)
+
+
+def _on_ray(stage: Stage, units: list[Unit], data: str, workers: int | None) -> Iterator[dict[str, Any]]:
+    import ray
+
+    connect(workers)
+    shared = ray.put((stage, units, data))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # a unit whose worker died is quarantined below, not fatal
+    dataset = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
+        _run_block,
+        fn_kwargs={"shared": [shared]},  # in a list: a bare reference would be resolved once per block
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=stage.num_cpus,
+        num_gpus=stage.num_gpus,
+        ray_remote_args_fn=_two_attempts,
+    )
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.to_pylist()
+
+
+def _two_attempts() -> dict[str, Any]:
+    return {"max_retries": ATTEMPTS - 1}
+
+
+def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:
+    import ray
+
+    stage, units, data = ray.get(shared[0])
+    results = [run_unit(stage, units[i], data=data, isolated=True) for i in batch["id"].to_pylist()]
+    return pa.Table.from_pylist(results)
+
+
+def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str, Any]:
+    """Read, run, check, commit one unit. Nothing is raised: what went wrong is in the result or the rows."""
+    cpu = time.process_time()
+    result = {"unit": unit.key, "status": DONE, "rows": unit.num_rows, "cpu_s": 0.0, "message": ""}
+    try:
+        with _deadline(stage, unit, data=data, isolated=isolated):
+            tables = _read_unit(unit)
+            try:
+                written = stage.run(tables)
+            except (Abort, OSError, MemoryError):
+                raise
+            except Exception as error:  # the one place: what a stage did not foresee is recorded, not fatal
+                traceback.print_exc()
+                written = stage.failed(tables, error=f"stage_failed: {type(error).__name__}: {error}")
+            _commit_unit(stage, unit, written, data=data)
+    except (Abort, OSError, MemoryError) as error:
+        reason = str(error) if isinstance(error, Abort) else f"{type(error).__name__}: {error}"
+        result |= {"status": STOPPED, "message": reason}
+    return result | {"cpu_s": time.process_time() - cpu}
+
+
+def _read_unit(unit: Unit) -> Tables:
+    tables = {
+        name: storage.read_tables(files, columns=unit.columns.get(name))
+        for name, files in unit.files.items()
+        if files
+    }
+    return tables if unit.rows is None else tables | {"rows": unit.rows}
+
+
+def _commit_unit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> None:
+    assert set(written) == set(stage.writes), f"{stage.name} wrote {sorted(written)}"
+    primary = next(iter(stage.writes))
+    assert written[primary].num_rows == unit.num_rows, (
+        f"{stage.name}: {written[primary].num_rows} rows out of {unit.num_rows} in"
+    )
+    for table in reversed(list(stage.writes)):  # the first table last: it marks the unit as done
+        storage.write_table(unit_url(data, table, unit.key), conform(written[table], stage.writes[table]))
+
+
+class _deadline:
+    """Kill this worker process when a unit overruns: a decoder that spins cannot be interrupted.
+
+    A thread leaves the reason on disk and exits; the alarm behind it needs no interpreter at all.
+    """
+
+    def __init__(self, stage: Stage, unit: Unit, *, data: str, isolated: bool) -> None:
+        self.seconds, self.isolated = stage.deadline_s, isolated
+        self.marker = _overrun_url(data, unit)
+        self.timer = threading.Timer(self.seconds, self._overrun)
+
+    def __enter__(self) -> None:
+        if self.isolated:
+            self.timer.daemon = True
+            self.timer.start()
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.setitimer(signal.ITIMER_REAL, self.seconds + 10)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.isolated:
+            self.timer.cancel()
+            if threading.current_thread() is threading.main_thread():
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _overrun(self) -> None:
+        storage.commit(self.marker, b"")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _overrun_url(data: str, unit: Unit) -> str:
+    return storage.join(data, "runs", "overrun", unit.key)
+
+
+def _quarantine(stage: Stage, unit: Unit, *, data: str) -> None:
+    marker = _overrun_url(data, unit)
+    if storage.exists(marker):
+        error = f"deadline: not finished after {stage.deadline_s:g} s in each of {ATTEMPTS} attempts"
+        storage.remove(marker)
+    else:
+        error = f"decoder_crashed: its worker process died in each of {ATTEMPTS} attempts"
+    _commit_unit(stage, unit, stage.failed(_read_unit(unit), error=error), data=data)
+
+
+# -- accounting ----------------------------------------------------------------------------------------
+
+
+def conserve(stage: Stage, units: list[Unit], *, data: str) -> dict[str, int]:
+    """Rows in = kept + rejected + failed, counted on what was written. Raises Abort when a row is lost."""
+    primary = next(iter(stage.writes))
+    files = [unit_url(data, primary, unit.key) for unit in units]
+    names = [c for c in ("reject", "error", "keep") if c in stage.writes[primary].names]
+    table = storage.read_tables(files, columns=[stage.writes[primary].names[0], *names]) if files else None
+    counts = verdicts(table) if table is not None else {"rows": 0, "kept": 0, "rejected": 0, "failed": 0}
+    expected = sum(unit.num_rows for unit in units)
+    if counts["rows"] != expected:
+        raise Abort(f"{stage.name} lost rows: {expected} went in, {counts['rows']} came out")
+    return counts
+
+
+def verdicts(table: pa.Table) -> dict[str, int]:
+    """Counts of kept, rejected (a reason in `reject`) and failed (a reason in `error`) rows."""
+    rows = table.num_rows
+    none = pa.chunked_array([pa.nulls(rows, pa.string())])
+    error = table["error"] if "error" in table.column_names else none
+    reject = table["reject"] if "reject" in table.column_names else none
+    failed = pc.sum(pc.is_valid(error)).as_py() or 0
+    rejected = pc.sum(pc.and_(pc.is_valid(reject), pc.is_null(error))).as_py() or 0
+    return {"rows": rows, "kept": rows - rejected - failed, "rejected": rejected, "failed": failed}
+
+
+def _remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
+    current = {unit.key for unit in units}
+    for table in stage.writes:
+        for file in storage.list_files(tables_url(data, table), ".parquet"):
+            if Path(file).stem not in current:
+                storage.remove(file)
+
+
+def _write_manifest(data: str, record: dict[str, Any]) -> None:
+    storage.commit(manifest_url(data, record["stage"]), json.dumps(record, indent=1, default=str).encode())
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this runs from; None for an installed package."""
+    if shutil.which("git") is None:
+        return None
+    found = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True
+    )
+    return found.stdout.strip() or None
+
+
+def summary(record: dict[str, Any]) -> str:
+    """The line that ends a stage."""
+    counts, seconds = record["counts"], record["seconds"]
+    return (
+        f"{record['stage']:<12}{counts['rows']:>8} rows = {counts['kept']} kept + {counts['rejected']} rejected"
+        f" + {counts['failed']} failed | {counts['units']} units, {counts['units_done_before']} done before"
+        f" | {seconds['wall']:.1f} s wall, {seconds['cpu']:.1f} s CPU"
+    )
+
+
+def _progress(stage: Stage, units: list[Unit]) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(
+        total=sum(unit.num_rows for unit in units), desc=stage.name, unit="row", mininterval=0.5, file=sys.stderr,
+        disable=stage.unit == "dataset",
+    )
+
+
+def connect(workers: int | None = None) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine with `workers` CPUs."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    # a worker killed for memory is tried as often as one that crashed
+    os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    else:
+        ray.init(
+            num_cpus=workers or os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=256 << 20,  # only unit lists and results of one row travel
+        )
+    _quiet()
+
+
+def _quiet() -> None:
+    """Ray Data's own lines off: the progress bar and the stage's last line say what a user needs."""
+    import logging
+
+    import ray.data  # its import sets the level
+
+    logging.getLogger(ray.data.__name__).setLevel(logging.CRITICAL)
