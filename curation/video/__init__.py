@@ -1,0 +1,7 @@
+"""Open safely, probe, decode, read, cut: the only user of PyAV and decord."""
+
+from curation.video.decode import DecodePass
+from curation.video.open import Probe, VideoError, open_video, probe
+from curation.video.read import read_frames, read_image
+
+__all__ = ["DecodePass", "Probe", "VideoError", "open_video", "probe", "read_frames", "read_image"]

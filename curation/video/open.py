@@ -1,0 +1,125 @@
+"""Opening a file that may be hostile.
+
+FFmpeg opens far more than video: playlists and concat scripts name other files and hosts, image patterns read
+a folder, device demuxers read hardware. A file is therefore handed over as an open byte stream without a
+name, only real containers may be probed, and every attempt to open a second resource is refused.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import av
+import av.error
+
+DEMUXERS = (
+    "mov,matroska,webm,avi,ogg,mpegts,mpeg,mpegvideo,flv,asf,mxf,gif,apng,h264,hevc,av1,ivf,m4v,obu,rm,nut,dv,"
+    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+IMAGE_DEMUXERS = {"jpeg_pipe": "jpg", "png_pipe": "png", "webp_pipe": "webp"}
+MAX_STREAMS = 64
+MAX_PIXELS = 8192 * 8192  # above any camera; 30000x30000 in a header would ask for gigabytes
+HDR_TRANSFERS = {16, 18}  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), ITU-T H.273 table 3
+
+
+class VideoError(Exception):
+    """A file that cannot be used: a reason code and a sentence, as written to `error`."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the header says of the chosen stream; counts and times come from decoding, not from here."""
+
+    container: str
+    codec: str
+    pixel_format: str
+    stream_index: int
+    coded_width: int
+    coded_height: int
+    sample_aspect: float
+    fps_header: float | None
+    has_audio: bool
+    is_hdr: bool
+    image_extension: str | None
+    """Extension that fits the bytes where the file is a still image, else None."""
+
+
+@contextlib.contextmanager
+def open_video(source: str | Path | bytes) -> Iterator[Any]:
+    """A file, or a file's bytes, as a PyAV container. Raises VideoError where it is not a file that we open."""
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        if not file.read(1):
+            raise VideoError("empty_file", "the file has no bytes")
+        file.seek(0)
+        try:
+            container = av.open(
+                file,
+                options={
+                    "format_whitelist": DEMUXERS,
+                    "protocol_whitelist": "none",
+                    "max_streams": str(MAX_STREAMS),
+                },
+                metadata_errors="replace",
+                buffer_size=1 << 18,
+                io_open=_refuse,
+            )
+        except (av.error.FFmpegError, _Refused) as error:
+            raise VideoError("not_media", f"no known container ({_reason(error)})") from error
+        with container:
+            yield container
+
+
+class _Refused(Exception):
+    pass
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise _Refused(f"the file asks to open {url[:100]!r}, which is refused")
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's own words without the path, which differs between machines."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def choose_stream(container: Any) -> Any:
+    """The stream that FFmpeg calls best: most pixels, then most frames; cover pictures of audio never."""
+    stream = container.streams.best("video")
+    if stream is None or "attached_pic" in str(stream.disposition):
+        raise VideoError("no_video_stream", f"a {container.format.name} file without video")
+    return stream
+
+
+def probe(container: Any, stream: Any) -> Probe:
+    codec = stream.codec_context
+    if codec.width * codec.height > MAX_PIXELS:
+        raise VideoError("too_large", f"{codec.width}x{codec.height}, at most {MAX_PIXELS} pixels are decoded")
+    aspect = stream.sample_aspect_ratio or codec.sample_aspect_ratio
+    names = container.format.name
+    return Probe(
+        container=names.split(",")[0],
+        codec=codec.codec.canonical_name,
+        pixel_format=codec.pix_fmt or "",
+        stream_index=stream.index,
+        coded_width=codec.width,
+        coded_height=codec.height,
+        sample_aspect=float(aspect) if aspect and 0.1 < aspect < 10 else 1.0,
+        fps_header=float(stream.average_rate) if stream.average_rate else None,
+        has_audio=bool(container.streams.audio),
+        is_hdr=int(codec.color_trc) in HDR_TRANSFERS,
+        image_extension=IMAGE_DEMUXERS.get(names),
+    )
+
+
+def display_size(probed: Probe, *, rotation: int) -> tuple[int, int]:
+    """(width, height) in square pixels as a player shows it: sample aspect, then rotation."""
+    width = max(1, round(probed.coded_width * probed.sample_aspect))
+    height = probed.coded_height
+    return (height, width) if rotation % 180 else (width, height)
