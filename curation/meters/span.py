@@ -1,0 +1,19 @@
+"""The stretch of a source that a clip covers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Span:
+    """A clip's frames [start, end) and the seconds at which each begins and the last one ends."""
+
+    start: int
+    end: int
+    edges_s: np.ndarray
+    """(end - start + 1,) seconds."""
+
+    @property
+    def num_frames(self) -> int:
+        return self.end - self.start

@@ -1,0 +1,1 @@
+"""Stages: one file each, knobs + columns + one function."""

@@ -1,0 +1,86 @@
+"""Every file of the footage by name and by content: the first step of split.
+
+The hash of the bytes is the video_id, so the same file under another name or on another machine is the same video.
+Hashing costs one read (about 1 GB/s) and lets split decode each content once.
+"""
+
+import hashlib
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from curation import storage
+from curation.stage import Stage, Tables, Unit, empty_columns
+
+BLOCK_BYTES = 1 << 22
+SIDECAR_SUFFIXES = (".txt", ".vtt", ".srt", ".json")
+
+
+class Inventory(Stage):
+    """Which files there are."""
+
+    name: ClassVar[str] = "inventory"
+    unit: ClassVar[Any] = "source"
+    reads: ClassVar[dict[str, list[str]]] = {}
+    writes: ClassVar[dict[str, pa.Schema]] = {
+        "sources": pa.schema(
+            {
+                "uri": pa.string(),
+                "video_id": pa.string(),
+                "num_bytes": pa.int64(),
+                "version": pa.string(),
+                "error": pa.string(),
+            }
+        )
+    }
+
+    def run(self, tables: Tables) -> Tables:
+        rows = tables["rows"]
+        found = [identify(uri) for uri in rows["uri"].to_pylist()]
+        return {
+            "sources": rows.append_column("video_id", pa.array([f[0] for f in found], pa.string())).append_column(
+                "error", pa.array([f[1] for f in found], pa.string())
+            )
+        }
+
+    def failed(self, tables: Tables, *, error: str) -> Tables:
+        rows = tables["rows"]
+        columns = empty_columns(self.writes["sources"], rows.num_rows)
+        columns |= {name: rows[name] for name in rows.column_names}
+        return {"sources": pa.table(columns | {"error": [error] * rows.num_rows})}
+
+
+def identify(uri: str) -> tuple[str | None, str | None]:
+    """(128-bit BLAKE2b of the file's bytes in hex, None), or (None, why it cannot be read)."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        fs, path = storage.filesystem(uri)
+        with fs.open(path, "rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except (FileNotFoundError, PermissionError) as error:
+        return None, f"unreadable: {type(error).__name__}"
+    return digest.hexdigest(), None
+
+
+def units(stage: Inventory, *, footage: str) -> list[Unit]:
+    """One unit per file, named by where it lies, its size and its version."""
+    found = []
+    for source in storage.list_sources(footage):
+        rows = pa.table(
+            {"uri": [source.uri], "num_bytes": [source.num_bytes], "version": [source.version]}
+        )
+        key = stage.unit_key(source.uri, str(source.num_bytes), source.version)
+        found.append(Unit(key, 1, rows=rows))
+    return found
+
+
+def is_sidecar(uri: str, *, stems: set[str]) -> bool:
+    """Whether a file is text that goes with a video: same folder, same name, another suffix."""
+    return uri.lower().endswith(SIDECAR_SUFFIXES) and stem(uri) in stems
+
+
+def stem(uri: str) -> str:
+    """The uri without the file's suffix."""
+    folder, _, name = uri.rpartition("/")
+    return f"{folder}/{name.rpartition('.')[0] or name}"
