@@ -1,7 +1,7 @@
 """What a clip is: ids, the columns that cross a border, buckets.
 
-Everything that curation, captioning and training share about a clip stands here, and costs pyarrow to
-import and nothing heavier.
+Everything that curation, captioning and training share about a clip stands here, and costs pyarrow
+to import and nothing heavier.
 """
 
 import hashlib

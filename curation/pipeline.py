@@ -1,16 +1,18 @@
 """Check, run on Ray, isolate, resume, conserve, report: the only file that imports Ray.
 
-A stage's work is cut into units, each named by the hash of what it reads and of the stage's config. A unit's
-tables are written to $DATA/tables/<table>/<unit>.parquet, whole or not at all, the stage's first table last: a
-unit whose first table exists is done. There is no other state, so the same command again continues,
-and what was killed, or run with another number of workers, ends in the same bytes.
+A stage's work is cut into units, each named by the hash of what it reads and of the stage's config.
+A unit's tables are written to $DATA/tables/<table>/<unit>.parquet, whole or not at all, the stage's
+first table last: a unit whose first table exists is done. There is no other state, so the same
+command again continues, and what was killed, or run with another number of workers, ends in the
+same bytes.
 
-Each unit is one block of a Ray Data pipeline and so one task: a decoder that crashes or overruns its deadline
-takes its worker process down, is tried once more, and then its rows are recorded as failed while the
-rest goes on.
+Each unit is one block of a Ray Data pipeline and so one task: a decoder that crashes or overruns
+its deadline takes its worker process down, is tried once more, and then its rows are recorded as
+failed while the rest goes on.
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -49,7 +51,8 @@ def manifest_url(data: str, stage: str) -> str:
 def table_files(data: str, table: str) -> list[str]:
     """The files that count as this table now.
 
-    While its stage runs that is what the manifest names, since files of an older config may still lie there.
+    While its stage runs that is what the manifest names, since files of an older config may still
+    lie there.
     """
     files = storage.list_files(tables_url(data, table), ".parquet")
     for url in storage.list_files(storage.join(data, "runs"), ".json"):
@@ -64,6 +67,13 @@ def load(data: str, table: str, *, columns: list[str] | None = None) -> pa.Table
     """A whole table, or None where no stage has written it yet."""
     files = table_files(data, table)
     return storage.read_tables(files, columns=columns) if files else None
+
+
+def require(data: str, table: str) -> pa.Table:
+    """A whole table that an earlier stage must have written."""
+    found = load(data, table)
+    assert found is not None, f"{table = } is missing although it was checked"
+    return found
 
 
 def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()) -> None:
@@ -84,7 +94,8 @@ def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()
                 )
             if absent := [c for c in columns if c not in present]:
                 raise ValueError(
-                    f"{stage.name} reads {absent} of the table {table!r}, which has {sorted(present)}; "
+                    f"{stage.name} reads {absent} of the table {table!r}, which has "
+                    f"{sorted(present)}; "
                     f"the table was written by another version: run its stage again"
                 )
         for table, schema in stage.writes.items():
@@ -97,7 +108,9 @@ def _columns(file: str) -> set[str]:
 
 
 def units_per_video(stage: Stage, *, data: str) -> list[Unit]:
-    """One unit per file of the clips table, with the files that go with it in the other tables read."""
+    """One unit per file of the clips table, with the files that go with it in the other tables
+    read.
+    """
     columns = {table: set(_stems(table_files(data, table))) for table in stage.reads}
     units = []
     for file in table_files(data, "clips"):
@@ -131,14 +144,17 @@ def _num_rows(file: str) -> int:
         return pq.read_metadata(path).num_rows
 
 
-# -- running -------------------------------------------------------------------------------------------
+# -- running ---------------------------------------------------------------------------------------
 
 
-def run(stage: Stage, units: list[Unit], *, data: str, workers: int | None = None) -> dict[str, Any]:
-    """Run a stage's missing units, account for every row, clean up, report. Returns the run's record.
+def run(
+    stage: Stage, units: list[Unit], *, data: str, workers: int | None = None, clean: bool = True
+) -> dict[str, Any]:
+    """Run a stage's missing units, account for every row, clean up, report. Returns the run's
+    record.
 
-    Raises Abort when something outside the data stops it; what was committed stays, and the same command
-    continues.
+    Raises Abort when something outside the data stops it; what was committed stays, and the same
+    command continues.
     """
     assert len({unit.key for unit in units}) == len(units), "two units read the same"
     started = time.monotonic()
@@ -164,7 +180,8 @@ def run(stage: Stage, units: list[Unit], *, data: str, workers: int | None = Non
         "seconds": {"wall": round(time.monotonic() - started, 3), "cpu": round(cpu_s, 3)},
     }
     _write_manifest(data, record)
-    _remove_stale(stage, units, data=data)
+    if clean:
+        remove_stale(stage, units, data=data)
     print(summary(record), flush=True)
     return record
 
@@ -174,10 +191,16 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
         return 0.0
     cpu_s = 0.0
     with _progress(stage, units) as bar:
-        results = _here(stage, units, data) if stage.unit == "dataset" else _on_ray(stage, units, data, workers)
+        results = (
+            _here(stage, units, data)
+            if stage.unit == "dataset"
+            else _on_ray(stage, units, data, workers)
+        )
         for result in results:
             if result["status"] == STOPPED:
-                raise Abort(f"{stage.name} stopped: {result['message']}. Run the same command to continue.")
+                raise Abort(
+                    f"{stage.name} stopped: {result['message']}. Run the same command to continue."
+                )
             cpu_s += result["cpu_s"]
             bar.update(result["rows"])
     primary = next(iter(stage.writes))
@@ -194,7 +217,9 @@ def _here(stage: Stage, units: list[Unit], data: str) -> Iterator[dict[str, Any]
         yield run_unit(stage, unit, data=data, isolated=False)
 
 
-def _on_ray(stage: Stage, units: list[Unit], data: str, workers: int | None) -> Iterator[dict[str, Any]]:
+def _on_ray(
+    stage: Stage, units: list[Unit], data: str, workers: int | None
+) -> Iterator[dict[str, Any]]:
     import ray
 
     connect(workers)
@@ -204,22 +229,19 @@ def _on_ray(stage: Stage, units: list[Unit], data: str, workers: int | None) -> 
     context.max_errored_blocks = -1  # a unit whose worker died is quarantined below, not fatal
     dataset = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
         _run_block,
-        fn_kwargs={"shared": [shared]},  # in a list: a bare reference would be resolved once per block
+        fn_kwargs={
+            "shared": [shared]
+        },  # in a list: a bare reference would be resolved once per block
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=stage.num_cpus,
         num_gpus=stage.num_gpus,
-        ray_remote_args_fn=_two_attempts,
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()
 
 
-def _two_attempts() -> dict[str, Any]:
-    return {"max_retries": ATTEMPTS - 1}
-
-
-def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:
+def _run_block(batch: Any, *, shared: list[Any]) -> Any:
     import ray
 
     stage, units, data = ray.get(shared[0])
@@ -228,7 +250,9 @@ def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:
 
 
 def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str, Any]:
-    """Read, run, check, commit one unit. Nothing is raised: what went wrong is in the result or the rows."""
+    """Read, run, check, commit one unit. Nothing is raised: what went wrong is in the result or the
+    rows.
+    """
     cpu = time.process_time()
     result = {"unit": unit.key, "status": DONE, "rows": unit.num_rows, "cpu_s": 0.0, "message": ""}
     try:
@@ -238,9 +262,13 @@ def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str
                 written = stage.run(tables)
             except (Abort, OSError, MemoryError):
                 raise
-            except Exception as error:  # the one place: what a stage did not foresee is recorded, not fatal
+            except (
+                Exception
+            ) as error:  # the one place: what a stage did not foresee is recorded, not fatal
                 traceback.print_exc()
-                written = stage.failed(tables, error=f"stage_failed: {type(error).__name__}: {error}")
+                written = stage.failed(
+                    tables, error=f"stage_failed: {type(error).__name__}: {error}"
+                )
             _commit_unit(stage, unit, written, data=data)
     except (Abort, OSError, MemoryError) as error:
         reason = str(error) if isinstance(error, Abort) else f"{type(error).__name__}: {error}"
@@ -264,7 +292,9 @@ def _commit_unit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> Non
         f"{stage.name}: {written[primary].num_rows} rows out of {unit.num_rows} in"
     )
     for table in reversed(list(stage.writes)):  # the first table last: it marks the unit as done
-        storage.write_table(unit_url(data, table, unit.key), conform(written[table], stage.writes[table]))
+        storage.write_table(
+            unit_url(data, table, unit.key), conform(written[table], stage.writes[table])
+        )
 
 
 class _deadline:
@@ -304,23 +334,33 @@ def _overrun_url(data: str, unit: Unit) -> str:
 def _quarantine(stage: Stage, unit: Unit, *, data: str) -> None:
     marker = _overrun_url(data, unit)
     if storage.exists(marker):
-        error = f"deadline: not finished after {stage.deadline_s:g} s in each of {ATTEMPTS} attempts"
+        error = (
+            f"deadline: not finished after {stage.deadline_s:g} s in each of {ATTEMPTS} attempts"
+        )
         storage.remove(marker)
     else:
         error = f"decoder_crashed: its worker process died in each of {ATTEMPTS} attempts"
     _commit_unit(stage, unit, stage.failed(_read_unit(unit), error=error), data=data)
 
 
-# -- accounting ----------------------------------------------------------------------------------------
+# -- accounting ------------------------------------------------------------------------------------
 
 
 def conserve(stage: Stage, units: list[Unit], *, data: str) -> dict[str, int]:
-    """Rows in = kept + rejected + failed, counted on what was written. Raises Abort when a row is lost."""
+    """Rows in = kept + rejected + failed, counted on what was written. Raises Abort when a row is
+    lost.
+    """
     primary = next(iter(stage.writes))
     files = [unit_url(data, primary, unit.key) for unit in units]
     names = [c for c in ("reject", "error", "keep") if c in stage.writes[primary].names]
-    table = storage.read_tables(files, columns=[stage.writes[primary].names[0], *names]) if files else None
-    counts = verdicts(table) if table is not None else {"rows": 0, "kept": 0, "rejected": 0, "failed": 0}
+    table = (
+        storage.read_tables(files, columns=[stage.writes[primary].names[0], *names])
+        if files
+        else None
+    )
+    counts = (
+        verdicts(table) if table is not None else {"rows": 0, "kept": 0, "rejected": 0, "failed": 0}
+    )
     expected = sum(unit.num_rows for unit in units)
     if counts["rows"] != expected:
         raise Abort(f"{stage.name} lost rows: {expected} went in, {counts['rows']} came out")
@@ -338,7 +378,8 @@ def verdicts(table: pa.Table) -> dict[str, int]:
     return {"rows": rows, "kept": rows - rejected - failed, "rejected": rejected, "failed": failed}
 
 
-def _remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
+def remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
+    """Remove unit files that the stage's inputs and config no longer name."""
     current = {unit.key for unit in units}
     for table in stage.writes:
         for file in storage.list_files(tables_url(data, table), ".parquet"):
@@ -347,7 +388,9 @@ def _remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
 
 
 def _write_manifest(data: str, record: dict[str, Any]) -> None:
-    storage.commit(manifest_url(data, record["stage"]), json.dumps(record, indent=1, default=str).encode())
+    storage.commit(
+        manifest_url(data, record["stage"]), json.dumps(record, indent=1, default=str).encode()
+    )
 
 
 def _commit() -> str | None:
@@ -355,7 +398,9 @@ def _commit() -> str | None:
     if shutil.which("git") is None:
         return None
     found = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
     )
     return found.stdout.strip() or None
 
@@ -364,8 +409,9 @@ def summary(record: dict[str, Any]) -> str:
     """The line that ends a stage."""
     counts, seconds = record["counts"], record["seconds"]
     return (
-        f"{record['stage']:<12}{counts['rows']:>8} rows = {counts['kept']} kept + {counts['rejected']} rejected"
-        f" + {counts['failed']} failed | {counts['units']} units, {counts['units_done_before']} done before"
+        f"{record['stage']:<12}{counts['rows']:>8} rows = {counts['kept']} kept"
+        f" + {counts['rejected']} rejected + {counts['failed']} failed"
+        f" | {counts['units']} units, {counts['units_done_before']} done before"
         f" | {seconds['wall']:.1f} s wall, {seconds['cpu']:.1f} s CPU"
     )
 
@@ -374,7 +420,11 @@ def _progress(stage: Stage, units: list[Unit]) -> Any:
     from tqdm import tqdm
 
     return tqdm(
-        total=sum(unit.num_rows for unit in units), desc=stage.name, unit="row", mininterval=0.5, file=sys.stderr,
+        total=sum(unit.num_rows for unit in units),
+        desc=stage.name,
+        unit="row",
+        mininterval=0.5,
+        file=sys.stderr,
         disable=stage.unit == "dataset",
     )
 
@@ -385,26 +435,27 @@ def connect(workers: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    # a worker killed for memory is tried as often as one that crashed
-    os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
+    # read by Ray when a task is submitted; a worker killed for memory is tried as often as one that
+    # crashed
+    os.environ["RAY_TASK_MAX_RETRIES"] = os.environ["RAY_task_oom_retries"] = str(ATTEMPTS - 1)
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
             num_cpus=workers or os.cpu_count(),
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             object_store_memory=256 << 20,  # only unit lists and results of one row travel
         )
     _quiet()
 
 
 def _quiet() -> None:
-    """Ray Data's own lines off: the progress bar and the stage's last line say what a user needs."""
-    import logging
-
+    """Ray Data's own lines off: the progress bar and the stage's last line say what a user
+    needs.
+    """
     import ray.data  # its import sets the level
 
     logging.getLogger(ray.data.__name__).setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
 """What a stage is, on one screen.
 
-A stage is a frozen dataclass of knobs, the columns it reads and writes, and one function from tables to
-tables. It knows nothing of Ray, files or resuming: `pipeline.py` cuts the work into units, runs them,
-commits each unit's tables whole and accounts for every row.
+A stage is a frozen dataclass of knobs, the columns it reads and writes, and one function from
+tables to tables. It knows nothing of Ray, files or resuming: `pipeline.py` cuts the work into
+units, runs them, commits each unit's tables whole and accounts for every row.
 """
 
 import dataclasses
@@ -18,7 +18,9 @@ Tables = dict[str, pa.Table]
 
 
 class Abort(Exception):
-    """Something outside the data stops the run (a server that is down, a full disk): one sentence."""
+    """Something outside the data stops the run (a server that is down, a full disk): one
+    sentence.
+    """
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Stage:
     """A unit that takes longer has its worker killed; after two attempts its rows are failed."""
 
     def run(self, tables: Tables) -> Tables:
-        """The stage's work on one unit. Bad data becomes a row with `error` or `reject`, no exception."""
+        """The stage's work on one unit. Bad data becomes a row with `error` or `reject`, no
+        exception.
+        """
         raise NotImplementedError
 
     def failed(self, tables: Tables, *, error: str) -> Tables:

@@ -1,8 +1,8 @@
 """Where things lie: local folders and object storage behind one set of functions (fsspec).
 
 A file appears whole or not at all: locally it is written under a temporary name in the same folder,
-flushed, and renamed; on object storage it is one put. Readers therefore never see half a file, and a
-file that exists is done. Temporary names start with ".tmp-" and are ignored by every listing.
+flushed, and renamed; on object storage it is one put. Readers therefore never see half a file, and
+a file that exists is done. Temporary names start with ".tmp-" and are ignored by every listing.
 """
 
 import contextlib
@@ -127,12 +127,15 @@ def sweep(folder: str) -> None:
     """Remove what a killed run left half written (local storage only: a put leaves nothing)."""
     if is_remote(folder):
         return
-    for name in glob.iglob(os.path.join(glob.escape(folder), "**", f"{TEMPORARY}*"), recursive=True):
+    for name in glob.iglob(
+        os.path.join(glob.escape(folder), "**", f"{TEMPORARY}*"), recursive=True
+    ):
         Path(name).unlink(missing_ok=True)
 
 
 def list_sources(footage: str) -> list[Source]:
-    """Every file of a folder (at any depth), a glob or one file, sorted by uri; hidden files left out.
+    """Every file of a folder (at any depth), a glob or one file, sorted by uri; hidden files left
+    out.
 
     Raises ValueError where there is nothing.
     """
@@ -147,7 +150,8 @@ def list_sources(footage: str) -> list[Source]:
     sources = [_source(fs, name, footage) for name in sorted(names)]
     if not sources:
         raise ValueError(
-            f"FOOTAGE={footage!r} holds no files; expected a folder, a glob or s3://… with footage in it"
+            f"FOOTAGE={footage!r} holds no files; "
+            f"expected a folder, a glob or s3://… with footage in it"
         )
     return sources
 
@@ -190,7 +194,8 @@ def write_table(url: str, table: pa.Table) -> None:
 
 
 def read_table(url: str, *, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file, or all Parquet files of a folder one after another in the order of their names.
+    """A Parquet file, or all Parquet files of a folder one after another in the order of their
+    names.
 
     Files may differ in columns (a later version of a stage adds some): missing ones read as null.
     """

@@ -1,7 +1,8 @@
 """Letterbox and pillarbox: black bars that stay over the whole clip.
 
-A row or column belongs to a bar when its mean luma stays below 24 of 255 (FFmpeg's cropdetect limit) in every
-frame of the clip that is not black itself. Rows are 1/72 of a 16:9 picture, so thinner bars are not seen.
+A row or column belongs to a bar when its mean luma stays below 24 of 255 (FFmpeg's cropdetect
+limit) in every frame of the clip that is not black itself. Rows are 1/72 of a 16:9 picture, so
+thinner bars are not seen.
 """
 
 from typing import Any, ClassVar

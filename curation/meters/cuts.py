@@ -1,9 +1,9 @@
 """Where shots begin and end.
 
-Hard cuts come from PySceneDetect's detectors, fed frame by frame from our pass instead of decoding the file again.
-Gradual transitions come from a blend test: inside a dissolve or a fade every picture is the weighted mean of the
-pictures around it (the linear model of Hampapur et al. 1994), which neither a moving camera nor a moving subject
-gives. Wipes are not found.
+Hard cuts come from PySceneDetect's detectors, fed frame by frame from our pass instead of decoding
+the file again. Gradual transitions come from a blend test: inside a dissolve or a fade every
+picture is the weighted mean of the pictures around it (the linear model of Hampapur et al. 1994),
+which neither a moving camera nor a moving subject gives. Wipes are not found.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ Detector = Literal["adaptive", "content", "histogram", "hash"]
 BLEND_SIZE_PX = (32, 18)
 BLEND_FRAMES = (8, 16, 32)  # windows; a longer transition holds windows that are linear themselves
 BLEND_CHANGE = 12.0  # of 255: the ends of a window differ at least this much on average
-BLEND_SPREAD = 0.5  # the median pixel changes at least this much of the mean one: not one object passing
+BLEND_SPREAD = (
+    0.5  # the median pixel changes at least this much of the mean one: not one object passing
+)
 BLEND_RESIDUAL = 0.1  # of that change: how far the pictures between may lie from the straight line
 
 
@@ -38,19 +40,30 @@ class Transition:
 class Cuts:
     """Fed every frame once; `transitions()` afterwards."""
 
-    def __init__(self, *, detector: Detector, threshold: float | None, min_shot_frames: int) -> None:
+    def __init__(
+        self, *, detector: Detector, threshold: float | None, min_shot_frames: int
+    ) -> None:
         self.min_shot_frames = min_shot_frames
-        self.detector = make_detector(detector, threshold=threshold, min_shot_frames=min_shot_frames)
+        self.detector = make_detector(
+            detector, threshold=threshold, min_shot_frames=min_shot_frames
+        )
         self.found: list[int] = []
         self.tiny: list[np.ndarray] = []
 
     def update(self, picture: Picture) -> None:
-        self.found += [code.frame_num for code in self.detector.process_frame(_code(picture.index), picture.bgr)]
+        self.found += [
+            code.frame_num
+            for code in self.detector.process_frame(_code(picture.index), picture.bgr)
+        ]
         self.tiny.append(cv2.resize(picture.bgr, BLEND_SIZE_PX, interpolation=cv2.INTER_AREA))
 
     def transitions(self) -> list[Transition]:
-        """In order of time, not overlapping; a hard cut reported inside a gradual transition is part of it."""
-        self.found += [code.frame_num for code in self.detector.post_process(_code(len(self.tiny) - 1))]
+        """In order of time, not overlapping; a hard cut reported inside a gradual transition is
+        part of it.
+        """
+        self.found += [
+            code.frame_num for code in self.detector.post_process(_code(len(self.tiny) - 1))
+        ]
         gradual = blends(np.stack(self.tiny), cuts=sorted(self.found))
         hard = [Transition(frame, frame) for frame in sorted(set(self.found))]
         return join(gradual, hard, num_frames=len(self.tiny), min_shot_frames=self.min_shot_frames)
@@ -61,7 +74,8 @@ def join(
 ) -> list[Transition]:
     """All transitions in order. What lies within min_shot_frames of a gradual one is part of it.
 
-    A dissolve's first and last frames hardly differ from the shot's own, and a cut reported inside it is its effect.
+    A dissolve's first and last frames hardly differ from the shot's own, and a cut reported inside
+    it is its effect.
     """
     spans = []
     for g in gradual:
@@ -71,7 +85,9 @@ def join(
             start = spans.pop().start
         spans.append(Transition(start, end))
     for i, g in enumerate(spans):
-        near = [c.start for c in hard if g.start - min_shot_frames < c.start < g.end + min_shot_frames]
+        near = [
+            c.start for c in hard if g.start - min_shot_frames < c.start < g.end + min_shot_frames
+        ]
         spans[i] = Transition(min([g.start, *near]), max([g.end, *near]))
     apart = [c for c in hard if not any(g.start <= c.start <= g.end for g in spans)]
     return sorted(spans + apart, key=lambda t: t.start)
@@ -94,11 +110,14 @@ def make_detector(name: Detector, *, threshold: float | None, min_shot_frames: i
 def _code(frame: int) -> Any:
     from scenedetect import FrameTimecode
 
-    return FrameTimecode(frame, fps=25.0)  # only the frame number is used; times come from the stamps
+    return FrameTimecode(
+        frame, fps=25.0
+    )  # only the frame number is used; times come from the stamps
 
 
 def blends(frames_THWC: np.ndarray, *, cuts: list[int]) -> list[Transition]:
-    """Stretches of frames that are linear blends of the frames around them, from uint8 tiny pictures.
+    """Stretches of frames that are linear blends of the frames around them, from uint8 tiny
+    pictures.
 
     A window that holds a hard cut is not looked at: the cut already explains the change.
     """
@@ -113,7 +132,10 @@ def blends(frames_THWC: np.ndarray, *, cuts: list[int]) -> list[Transition]:
     cuts_before = np.concatenate([[0], np.cumsum(is_cut)])
     for length in BLEND_FRAMES:
         for t in range(0, num_frames - length):
-            if cuts_before[t + length + 1] - cuts_before[t + 1] or step_T[t + 1 : t + length + 1].sum() < BLEND_CHANGE:
+            if (
+                cuts_before[t + length + 1] - cuts_before[t + 1]
+                or step_T[t + 1 : t + length + 1].sum() < BLEND_CHANGE
+            ):
                 continue
             if is_blend(flat_TP[t : t + length + 1 : length // 4].astype(np.float32)):
                 inside[t + 1 : t + length] = True
@@ -147,4 +169,8 @@ def _trim(run: Transition, step_T: np.ndarray) -> Transition:
     """Without the still frames that a window longer than the transition took in at either end."""
     steps = step_T[run.start : run.end]
     moving = np.flatnonzero(steps > 0.25 * np.median(steps))
-    return Transition(run.start + int(moving[0]), run.start + int(moving[-1]) + 1) if len(moving) else run
+    return (
+        Transition(run.start + int(moving[0]), run.start + int(moving[-1]) + 1)
+        if len(moving)
+        else run
+    )

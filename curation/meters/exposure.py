@@ -1,7 +1,8 @@
 """Brightness: mean luma, and the share of frames that are black or blown out.
 
-A frame is black as FFmpeg's blackdetect has it: at least 98 % of its pixels below 10 % of full scale. A frame is
-blown when at least half of its pixels are within 2 % of white: detail there is lost for good.
+A frame is black as FFmpeg's blackdetect has it: at least 98 % of its pixels below 10 % of full
+scale. A frame is blown when at least half of its pixels are within 2 % of white: detail there is
+lost for good.
 """
 
 from typing import Any, ClassVar

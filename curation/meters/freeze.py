@@ -1,8 +1,8 @@
 """Frozen pictures: frames that repeat the one before.
 
-A frame is frozen when it differs from the one before by at most 0.1 % of full scale on average, FFmpeg's
-freezedetect at its default of -60 dB: below what any camera's noise gives, above what re-encoding a repeated
-frame leaves.
+A frame is frozen when it differs from the one before by at most 0.1 % of full scale on average,
+FFmpeg's freezedetect at its default of -60 dB: below what any camera's noise gives, above what
+re-encoding a repeated frame leaves.
 """
 
 from typing import Any, ClassVar
@@ -18,7 +18,9 @@ NOISE = 0.001 * 255
 
 
 class Freeze:
-    writes: ClassVar[pa.Schema] = pa.schema({"frozen_pct": pa.float32(), "longest_freeze_s": pa.float32()})
+    writes: ClassVar[pa.Schema] = pa.schema(
+        {"frozen_pct": pa.float32(), "longest_freeze_s": pa.float32()}
+    )
 
     def __init__(self) -> None:
         self.before: np.ndarray | None = None
@@ -29,7 +31,9 @@ class Freeze:
         self.frozen.append(before is not None and mean_difference(before, picture.luma) <= NOISE)
 
     def clip(self, span: Span) -> dict[str, Any]:
-        frozen = np.array(self.frozen[span.start + 1 : span.end])  # the first frame has no one before it
+        frozen = np.array(
+            self.frozen[span.start + 1 : span.end]
+        )  # the first frame has no one before it
         if not len(frozen):
             return {"frozen_pct": None, "longest_freeze_s": None}
         return {

@@ -1,8 +1,9 @@
-"""Speed of the picture: mean optical flow between neighbouring frames, in % of frame width per second.
+"""Speed of the picture: mean optical flow between neighbouring frames, in % of frame width per
+second.
 
-Dense inverse search (Kroeger et al. 2016, "Fast optical flow using dense inverse search") on pairs of adjacent
-frames, six pairs a second: rank correlation 0.96 with flow on every frame. Pairs half a second apart, the
-usual "2 fps flow", leave the search range and reach 0.62.
+Dense inverse search (Kroeger et al. 2016, "Fast optical flow using dense inverse search") on pairs
+of adjacent frames, six pairs a second: rank correlation 0.96 with flow on every frame. Pairs half a
+second apart, the usual "2 fps flow", leave the search range and reach 0.62.
 """
 
 from typing import Any, ClassVar

@@ -1,7 +1,7 @@
 """Every file of the footage by name and by content: the first step of split.
 
-The hash of the bytes is the video_id, so the same file under another name or on another machine is the same video.
-Hashing costs one read (about 1 GB/s) and lets split decode each content once.
+The hash of the bytes is the video_id, so the same file under another name or on another machine is
+the same video. Hashing costs one read (about 1 GB/s) and lets split decode each content once.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ class Inventory(Stage):
         rows = tables["rows"]
         found = [identify(uri) for uri in rows["uri"].to_pylist()]
         return {
-            "sources": rows.append_column("video_id", pa.array([f[0] for f in found], pa.string())).append_column(
-                "error", pa.array([f[1] for f in found], pa.string())
-            )
+            "sources": rows.append_column(
+                "video_id", pa.array([f[0] for f in found], pa.string())
+            ).append_column("error", pa.array([f[1] for f in found], pa.string()))
         }
 
     def failed(self, tables: Tables, *, error: str) -> Tables:

@@ -1,6 +1,7 @@
 """Raw footage -> clips: one decode pass per source feeds every meter and finds the shots.
 
-Nothing is cut or re-encoded here: a clip is a row with a range of frames, its measures and three small pictures.
+Nothing is cut or re-encoded here: a clip is a row with a range of frames, its measures and three
+small pictures.
 """
 
 import dataclasses
@@ -24,11 +25,15 @@ from curation.video.open import VideoError
 from curation.video.picture import Picture, fingerprint, jpeg, small_planes, small_size
 
 KEYFRAME_POSITIONS = (0.1, 0.5, 0.9)
-SAMPLES_PER_S = 2.0  # pictures kept as JPEG during the pass, from which a clip's keyframes are chosen
+SAMPLES_PER_S = 2.0  # pictures kept as JPEG in the pass, from which keyframes are chosen
 CUT_CHANGE = 8.0  # of 255: a mean change that may be a cut; a picture is kept three frames later
 CLIP_COLUMNS = pa.schema(
-    [*CLIPS, *(field for meter in METERS for field in meter.writes), pa.field("first_luma", pa.binary()),
-     pa.field("last_luma", pa.binary())]
+    [
+        *CLIPS,
+        *(field for meter in METERS for field in meter.writes),
+        pa.field("first_luma", pa.binary()),
+        pa.field("last_luma", pa.binary()),
+    ]
 )
 VIDEO_COLUMNS = pa.schema([*VIDEOS, pa.field("decoded_frames", pa.int64())])
 
@@ -40,19 +45,25 @@ class Split(Stage):
     detector: Detector = "adaptive"
     """PySceneDetect detector for hard cuts."""
     threshold: float | None = None
-    """Detector's own unit; null keeps its default (adaptive 3.0, content 27, histogram 0.2, hash 0.35)."""
+    """Detector's own unit; null keeps its default (adaptive 3.0, content 27, histogram 0.2, hash
+    0.35).
+    """
     min_shot_frames: int = 6
     """Frames; a cut nearer than this to the one before is not a cut."""
     max_s: float = 20.0
     """Seconds; longer shots are divided at frames into near-equal clips."""
     deadline_per_file_s: float = 3600.0
-    """Seconds; a file that takes longer has its worker killed and, after two attempts, is failed."""
+    """Seconds; a file that takes longer has its worker killed and, after two attempts, is
+    failed.
+    """
     max_source_s: float = 43200.0
     """Seconds of footage; longer sources are refused."""
 
     name: ClassVar[str] = "split"
     unit: ClassVar[Any] = "source"
-    reads: ClassVar[dict[str, list[str]]] = {"sources": ["uri", "video_id", "num_bytes", "version", "error"]}
+    reads: ClassVar[dict[str, list[str]]] = {
+        "sources": ["uri", "video_id", "num_bytes", "version", "error"]
+    }
     writes: ClassVar[dict[str, pa.Schema]] = {
         "videos": VIDEO_COLUMNS,
         "clips": CLIP_COLUMNS,
@@ -62,7 +73,8 @@ class Split(Stage):
     def __post_init__(self) -> None:
         if not self.max_s > 0 or self.min_shot_frames < 1:
             raise ValueError(
-                f"{self.max_s = }, {self.min_shot_frames = }; expected max_s > 0 and min_shot_frames >= 1"
+                f"{self.max_s = }, {self.min_shot_frames = }; "
+                f"expected max_s > 0 and min_shot_frames >= 1"
             )
 
     @property
@@ -80,7 +92,9 @@ class Split(Stage):
         except VideoError as error:
             return _tables(video | {"error": str(error)}, [], [])
         except FileNotFoundError:
-            return _tables(video | {"error": "vanished: the file was there when the run began"}, [], [])
+            return _tables(
+                video | {"error": "vanished: the file was there when the run began"}, [], []
+            )
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         source = tables["rows"].to_pylist()[0]
@@ -88,8 +102,12 @@ class Split(Stage):
         return _tables(video | {"error": error}, [], [])
 
 
-def _tables(video: dict[str, Any], clips: list[dict[str, Any]], keyframes: list[dict[str, Any]]) -> Tables:
-    row = {name: column[0].as_py() for name, column in empty_columns(VIDEO_COLUMNS, 1).items()} | video
+def _tables(
+    video: dict[str, Any], clips: list[dict[str, Any]], keyframes: list[dict[str, Any]]
+) -> Tables:
+    row = {
+        name: column[0].as_py() for name, column in empty_columns(VIDEO_COLUMNS, 1).items()
+    } | video
     return {
         "videos": pa.Table.from_pylist([row], schema=VIDEO_COLUMNS),
         "clips": pa.Table.from_pylist(clips, schema=CLIP_COLUMNS),
@@ -108,7 +126,9 @@ class Sample:
 def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
     """The one pass over a source. Raises VideoError when there is nothing to see."""
     decode = DecodePass(path)
-    cuts = Cuts(detector=knobs.detector, threshold=knobs.threshold, min_shot_frames=knobs.min_shot_frames)
+    cuts = Cuts(
+        detector=knobs.detector, threshold=knobs.threshold, min_shot_frames=knobs.min_shot_frames
+    )
     meters = [meter() for meter in METERS]
     samples: list[Sample] = []
     lumas: list[bytes] = []
@@ -140,12 +160,14 @@ def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
     wanted = _wanted_frames(clips, [sample.frame for sample in samples])
     extra = _late_samples(path, [f for f in wanted if f not in {s.frame for s in samples}])
     pictures = {sample.frame: sample.jpeg for sample in [*samples, *extra.samples]}
-    row = _video(video, decode, edges_s) | {"decoded_frames": decode.num_frames + extra.decoded_frames}
+    row = _video(video, decode, edges_s) | {
+        "decoded_frames": decode.num_frames + extra.decoded_frames
+    }
     keyframes = [k for clip in clips for k in _keyframes(clip, sorted(pictures), pictures, edges_s)]
     return _tables(row, clips, keyframes)
 
 
-# -- from transitions to clips -----------------------------------------------------------------------------
+# -- from transitions to clips ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -175,10 +197,16 @@ def divide(shot: Piece, *, edges_s: np.ndarray, max_s: float) -> list[Piece]:
     parts = max(1, int(np.ceil((end_s - begin_s) / max_s - 1e-6)))
     while True:
         times = begin_s + (end_s - begin_s) * np.arange(1, parts) / parts
-        inner = [shot.start + int(np.abs(edges_s[shot.start : shot.end] - t).argmin()) for t in times]
+        inner = [
+            shot.start + int(np.abs(edges_s[shot.start : shot.end] - t).argmin()) for t in times
+        ]
         bounds = sorted({shot.start, *inner, shot.end})
         # rounding to a frame can make a piece a frame too long; single frames are not divided
-        longest = max(edges_s[b] - edges_s[a] for a, b in zip(bounds, bounds[1:], strict=False) if b - a > 1 or parts == 1)
+        longest = max(
+            edges_s[b] - edges_s[a]
+            for a, b in zip(bounds, bounds[1:], strict=False)
+            if b - a > 1 or parts == 1
+        )
         if longest <= max_s + 1e-6 or len(bounds) - 1 >= shot.end - shot.start:
             break
         parts += 1
@@ -188,7 +216,13 @@ def divide(shot: Piece, *, edges_s: np.ndarray, max_s: float) -> list[Piece]:
 
 
 def _clip(
-    piece: Piece, *, video: dict[str, Any], decode: DecodePass, edges_s: np.ndarray, meters: list[Any], lumas: list[bytes]
+    piece: Piece,
+    *,
+    video: dict[str, Any],
+    decode: DecodePass,
+    edges_s: np.ndarray,
+    meters: list[Any],
+    lumas: list[bytes],
 ) -> dict[str, Any]:
     span = Span(piece.start, piece.end, edges_s[piece.start : piece.end + 1])
     width, height = decode.display_size()
@@ -238,11 +272,13 @@ def _video(video: dict[str, Any], decode: DecodePass, edges_s: np.ndarray) -> di
     }
 
 
-# -- keyframes ---------------------------------------------------------------------------------------------
+# -- keyframes -------------------------------------------------------------------------------------
 
 
 def _sample(frame: Any, decode: DecodePass) -> Sample:
-    return Sample(frame.index, jpeg(frame.picture, display=decode.display_size(), rotation=decode.rotation))
+    return Sample(
+        frame.index, jpeg(frame.picture, display=decode.display_size(), rotation=decode.rotation)
+    )
 
 
 @dataclass
@@ -278,7 +314,9 @@ def _late_samples(path: Any, frames: list[int]) -> _Late:
 def _keyframes(
     clip: dict[str, Any], frames: list[int], pictures: dict[int, bytes], edges_s: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Up to three pictures of a clip, those nearest to a tenth, half and nine tenths of its length."""
+    """Up to three pictures of a clip, those nearest to a tenth, half and nine tenths of its
+    length.
+    """
     first, last = clip["start_frame"], clip["end_frame"] - 1
     inside = frames[bisect_left(frames, first) : bisect_left(frames, clip["end_frame"])]
     targets = [first + position * (last - first) for position in KEYFRAME_POSITIONS]
@@ -295,23 +333,33 @@ def _keyframes(
     ]
 
 
-# -- units -------------------------------------------------------------------------------------------------
+# -- units -----------------------------------------------------------------------------------------
 
 
 def units(stage: Split, *, sources: pa.Table) -> list[Unit]:
     """One unit per source. Of files with the same bytes the one with the smallest uri is taken."""
     rows = sorted(sources.to_pylist(), key=lambda row: row["uri"])
     first_of: dict[str, str] = {}
-    stems = {stem(row["uri"]) for row in rows if not row["uri"].lower().endswith((".txt", ".vtt", ".srt", ".json"))}
+    stems = {
+        stem(row["uri"])
+        for row in rows
+        if not row["uri"].lower().endswith((".txt", ".vtt", ".srt", ".json"))
+    }
     found = []
     for row in rows:
         reject = None
         if is_sidecar(row["uri"], stems=stems):
             reject = "sidecar"
-        elif row["num_bytes"] and row["video_id"] and first_of.setdefault(row["video_id"], row["uri"]) != row["uri"]:
+        elif (
+            row["num_bytes"]
+            and row["video_id"]
+            and first_of.setdefault(row["video_id"], row["uri"]) != row["uri"]
+        ):
             reject = "duplicate_file"
         unit_rows = pa.Table.from_pylist([row | {"reject": reject}], schema=_UNIT_ROWS)
-        key = stage.unit_key(row["uri"], str(row["num_bytes"]), row["version"], row["video_id"] or "", reject or "")
+        key = stage.unit_key(
+            row["uri"], str(row["num_bytes"]), row["version"], row["video_id"] or "", reject or ""
+        )
         found.append(Unit(key, 1, rows=unit_rows))
     return found
 

@@ -1,11 +1,13 @@
 """Cutting a clip out of its source: stream copy where that is exact, else one re-encode.
 
-Copy. Packets leave a demuxer in decoding order. A run of packets that begins with a keyframe and whose pictures
-are exactly the clip's frames is a valid stream by itself in every reader; B-frames of the next shot, leading
-pictures of an open group and pre-roll all break that equality, so one comparison of sets covers them. No edit
-list is written: decord fills clips that have one with duplicates.
+Copy. Packets leave a demuxer in decoding order. A run of packets that begins with a keyframe and
+whose pictures are exactly the clip's frames is a valid stream by itself in every reader; B-frames
+of the next shot, leading pictures of an open group and pre-roll all break that equality, so one
+comparison of sets covers them. No edit list is written: decord fills clips that have one with
+duplicates.
 
-Re-encode. x264 at constant quality with the frames' own presentation times, turned upright, square pixels.
+Re-encode. x264 at constant quality with the frames' own presentation times, turned upright, square
+pixels.
 """
 
 import io
@@ -22,7 +24,7 @@ import cv2
 import numpy as np
 
 from curation.video.decode import DecodePass, turn
-from curation.video.open import Probe, choose_stream, open_video
+from curation.video.open import choose_stream, open_video
 from curation.video.picture import (
     TURNS,
     fingerprint,
@@ -33,7 +35,11 @@ from curation.video.picture import (
     small_size,
 )
 
-COPY_CODECS = {"h264", "hevc", "vp9"}  # what PyAV, decord, OpenCV and FFmpeg all decode from an mp4; not AV1
+COPY_CODECS = {
+    "h264",
+    "hevc",
+    "vp9",
+}  # what PyAV, decord, OpenCV and FFmpeg all decode from an mp4; not AV1
 COPY_FORMATS = {"yuv420p", "yuvj420p"}
 CRF = 18  # visually lossless for x264 (FFmpeg's H.264 encoding guide)
 PRESET = "veryfast"
@@ -53,7 +59,9 @@ class Packets:
 
 
 def index_packets(path: str | Path) -> Packets | None:
-    """All packets by demuxing alone (0.004 of a decode); None where stamps are missing or repeated."""
+    """All packets by demuxing alone (0.004 of a decode); None where stamps are missing or
+    repeated.
+    """
     pts, dts, keys = [], [], []
     with open_video(path) as container:
         try:
@@ -74,7 +82,9 @@ def index_packets(path: str | Path) -> Packets | None:
 
 
 def copy_run(packets: Packets, *, start: int, end: int) -> tuple[int, int] | None:
-    """Range [i, j) of packets that hold exactly the frames [start, end), or None where there is none."""
+    """Range [i, j) of packets that hold exactly the frames [start, end), or None where there is
+    none.
+    """
     first = packets.frame.index(start)
     last = first + end - start
     if not packets.is_key[first] or last > len(packets.frame):
@@ -83,13 +93,15 @@ def copy_run(packets: Packets, *, start: int, end: int) -> tuple[int, int] | Non
     return (first, last) if min(run) == start and max(run) == end - 1 else None
 
 
-def copy_allowed(probed: Probe, *, rotation: int) -> bool:
-    """Whether readers agree about a copy of this stream: codec, pixel format, upright, square pixels."""
+def copy_allowed(*, codec: str, pixel_format: str, rotation: int, sample_aspect: float) -> bool:
+    """Whether readers agree about a copy of such a stream: codec, pixel format, upright, square
+    pixels.
+    """
     return (
-        probed.codec in COPY_CODECS
-        and probed.pixel_format in COPY_FORMATS
+        codec in COPY_CODECS
+        and pixel_format in COPY_FORMATS
         and rotation == 0
-        and probed.sample_aspect == 1.0
+        and sample_aspect == 1.0
     )
 
 
@@ -202,14 +214,17 @@ def upright(frame: Any, *, display: tuple[int, int], rotation: int) -> Any:
     height, width = (side & ~1 for side in planes[0].shape)
     luma = planes[0][:height, :width]
     chroma = [plane[: height // 2, : width // 2].reshape(-1, width) for plane in planes[1:]]
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(np.concatenate([luma, *chroma])), format="yuv420p")
+    image = np.concatenate([luma, *chroma]).astype(np.uint8, copy=False)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="yuv420p")
 
 
-def _frames(path: str | Path, *, start: int, end: int, packets: Packets | None) -> Iterator[tuple[float, Any, int]]:
+def _frames(
+    path: str | Path, *, start: int, end: int, packets: Packets | None
+) -> Iterator[tuple[float, Any, int]]:
     """(time in s, av frame, rotation) of the frames [start, end).
 
-    From the keyframe before them where stamps tell frames apart and seeking lands right, else counted from
-    the beginning.
+    From the keyframe before them where stamps tell frames apart and seeking lands right, else
+    counted from the beginning.
     """
     if packets is not None:
         found = _from_keyframe(path, start=start, end=end, packets=packets)
@@ -226,8 +241,12 @@ def _frames(path: str | Path, *, start: int, end: int, packets: Packets | None) 
             yield frame.time_s, frame.picture, decode.rotation
 
 
-def _from_keyframe(path: str | Path, *, start: int, end: int, packets: Packets) -> Iterator[tuple[float, Any, int]]:
-    """Nothing at all where the first frame wanted does not come out of the decoder after seeking."""
+def _from_keyframe(
+    path: str | Path, *, start: int, end: int, packets: Packets
+) -> Iterator[tuple[float, Any, int]]:
+    """Nothing at all where the first frame wanted does not come out of the decoder after
+    seeking.
+    """
     stamps = sorted(packets.pts)
     with open_video(path) as container:
         stream = choose_stream(container)
@@ -246,21 +265,24 @@ def _from_keyframe(path: str | Path, *, start: int, end: int, packets: Packets) 
             yield float(frame.pts * frame.time_base), frame, turn(frame)
 
 
-# -- proof ---------------------------------------------------------------------------------------------------
+# -- proof -----------------------------------------------------------------------------------------
 
 
 def check_clip(
     data: bytes, *, num_frames: int, first_luma: bytes, last_luma: bytes, tolerance: float
 ) -> str | None:
-    """What is wrong with a written clip, or None: frames decoded, first and last frame against the source's.
+    """What is wrong with a written clip, or None: frames decoded, first and last frame against the
+    source's.
 
-    The pictures are the 16x9 luma means that split took from the source; tolerance is their mean difference
-    of 255. A frame of the neighbouring shot differs by far more.
+    The pictures are the 16x9 luma means that split took from the source; tolerance is their mean
+    difference of 255. A frame of the neighbouring shot differs by far more.
     """
     decode = DecodePass(data)
     first = last = b""
     for frame in decode:
-        luma, _ = small_planes(frame.picture, size=small_size(*decode.display_size()), rotation=decode.rotation)
+        luma, _ = small_planes(
+            frame.picture, size=small_size(*decode.display_size()), rotation=decode.rotation
+        )
         last = fingerprint(luma)
         first = first or last
     if decode.num_frames != num_frames:

@@ -1,7 +1,8 @@
 """One decode pass over the chosen stream of a file, through whatever damage the file has.
 
-Frames are counted as they come out of the decoder: that count is the frame index everywhere in this project.
-Times are presentation stamps; index / fps is never used (MKV rounds stamps to a millisecond, cameras vary).
+Frames are counted as they come out of the decoder: that count is the frame index everywhere in this
+project. Times are presentation stamps; index / fps is never used (MKV rounds stamps to a
+millisecond, cameras vary).
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ class Frame:
 
 
 class DecodePass:
-    """Iterate once for the frames; afterwards the counts and times of the whole stream are known."""
+    """Iterate once for the frames; afterwards the counts and times of the whole stream are
+    known.
+    """
 
     def __init__(self, path: str | Path | bytes) -> None:
         self.path = path
@@ -46,13 +49,17 @@ class DecodePass:
         with open_video(self.path) as container:
             stream = choose_stream(container)
             self.probe = probe(container, stream)
-            stream.codec_context.thread_count = 1  # one task, one core: the pipeline runs many files at once
+            stream.codec_context.thread_count = (
+                1  # one task, one core: the pipeline runs many files at once
+            )
             for picture in self._pictures(container, stream):
                 yield self._frame(picture, stream)
                 if self.probe.image_extension:
                     return
         if not self.times_s:
-            raise VideoError("no_frames", f"no frame of the {self.probe.codec} stream could be decoded")
+            raise VideoError(
+                "no_frames", f"no frame of the {self.probe.codec} stream could be decoded"
+            )
 
     def _pictures(self, container: Any, stream: Any) -> Iterator[Any]:
         failures = 0
@@ -75,7 +82,9 @@ class DecodePass:
         step_s = self._step_s(picture, stream)
         time_s = None if picture.pts is None else float(picture.pts * picture.time_base)
         if self.times_s and (time_s is None or time_s <= self.times_s[-1]):
-            time_s = self.times_s[-1] + (self.last_duration_s or step_s)  # damaged stamps: keep order
+            time_s = self.times_s[-1] + (
+                self.last_duration_s or step_s
+            )  # damaged stamps: keep order
         if not self.times_s:
             self.rotation = turn(picture)
         self.times_s.append(0.0 if time_s is None else time_s)
@@ -97,7 +106,9 @@ class DecodePass:
 
 
 def turn(picture: Any) -> int:
-    """Degrees clockwise, a multiple of 90, that the display matrix asks for; FFmpeg counts anticlockwise."""
+    """Degrees clockwise, a multiple of 90, that the display matrix asks for; FFmpeg counts
+    anticlockwise.
+    """
     return round(-picture.rotation / 90) * 90 % 360
 
 
@@ -114,4 +125,7 @@ def varies(edges_s: np.ndarray) -> bool:
     Stamps rounded to a millisecond differ by up to 1 ms, which even at 120 fps is far below that.
     """
     steps = np.diff(edges_s[:-1])
-    return bool(len(steps) > 1 and (steps.max() > 1.5 * np.median(steps) or steps.min() < 0.5 * np.median(steps)))
+    return bool(
+        len(steps) > 1
+        and (steps.max() > 1.5 * np.median(steps) or steps.min() < 0.5 * np.median(steps))
+    )

@@ -1,8 +1,9 @@
 """Opening a file that may be hostile.
 
-FFmpeg opens far more than video: playlists and concat scripts name other files and hosts, image patterns read
-a folder, device demuxers read hardware. A file is therefore handed over as an open byte stream without a
-name, only real containers may be probed, and every attempt to open a second resource is refused.
+FFmpeg opens far more than video: playlists and concat scripts name other files and hosts, image
+patterns read a folder, device demuxers read hardware. A file is therefore handed over as an open
+byte stream without a name, only real containers may be probed, and every attempt to open a second
+resource is refused.
 """
 
 import contextlib
@@ -35,7 +36,9 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """What the header says of the chosen stream; counts and times come from decoding, not from here."""
+    """What the header says of the chosen stream; counts and times come from decoding, not from
+    here.
+    """
 
     container: str
     codec: str
@@ -53,7 +56,9 @@ class Probe:
 
 @contextlib.contextmanager
 def open_video(source: str | Path | bytes) -> Iterator[Any]:
-    """A file, or a file's bytes, as a PyAV container. Raises VideoError where it is not a file that we open."""
+    """A file, or a file's bytes, as a PyAV container. Raises VideoError where it is not a file that
+    we open.
+    """
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         if not file.read(1):
             raise VideoError("empty_file", "the file has no bytes")
@@ -90,7 +95,9 @@ def _reason(error: Exception) -> str:
 
 
 def choose_stream(container: Any) -> Any:
-    """The stream that FFmpeg calls best: most pixels, then most frames; cover pictures of audio never."""
+    """The stream that FFmpeg calls best: most pixels, then most frames; cover pictures of audio
+    never.
+    """
     stream = container.streams.best("video")
     if stream is None or "attached_pic" in str(stream.disposition):
         raise VideoError("no_video_stream", f"a {container.format.name} file without video")
@@ -100,7 +107,9 @@ def choose_stream(container: Any) -> Any:
 def probe(container: Any, stream: Any) -> Probe:
     codec = stream.codec_context
     if codec.width * codec.height > MAX_PIXELS:
-        raise VideoError("too_large", f"{codec.width}x{codec.height}, at most {MAX_PIXELS} pixels are decoded")
+        raise VideoError(
+            "too_large", f"{codec.width}x{codec.height}, at most {MAX_PIXELS} pixels are decoded"
+        )
     aspect = stream.sample_aspect_ratio or codec.sample_aspect_ratio
     names = container.format.name
     return Probe(

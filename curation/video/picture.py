@@ -1,7 +1,8 @@
 """A decoded frame made small, upright and full-range: what the meters look at.
 
-Planes are taken from the decoder as they are and halved by 2x2 boxes until near the wanted size: 0.04 of the
-decode at 720p, where a full-size RGB copy costs 0.2 and OpenCV's area filter at an odd ratio as much.
+Planes are taken from the decoder as they are and halved by 2x2 boxes until near the wanted size:
+0.04 of the decode at 720p, where a full-size RGB copy costs 0.2 and OpenCV's area filter at an odd
+ratio as much.
 """
 
 from dataclasses import dataclass
@@ -34,14 +35,20 @@ class Picture:
 def small_size(width: int, height: int, *, long_side_px: int = LONG_SIDE_PX) -> tuple[int, int]:
     """(width, height) of the small picture: the display's aspect, at least 32 pixels each way."""
     scale = long_side_px / max(width, height)
-    return max(SHORT_SIDE_MIN_PX, round(width * scale)), max(SHORT_SIDE_MIN_PX, round(height * scale))
+    return max(SHORT_SIDE_MIN_PX, round(width * scale)), max(
+        SHORT_SIDE_MIN_PX, round(height * scale)
+    )
 
 
-def small_planes(frame: Any, *, size: tuple[int, int], rotation: int) -> tuple[np.ndarray, np.ndarray]:
+def small_planes(
+    frame: Any, *, size: tuple[int, int], rotation: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(luma (h, w), bgr (h, w, 3)) of an av.VideoFrame at `size` = (width, height) as displayed."""
-    stored = size[::-1] if rotation % 180 else size
+    stored = (size[1], size[0]) if rotation % 180 else size
     if frame.format.name not in PLANAR_8_BIT:
-        frame = frame.reformat(width=stored[0], height=stored[1], format="yuv420p", interpolation="AREA")
+        frame = frame.reformat(
+            width=stored[0], height=stored[1], format="yuv420p", interpolation="AREA"
+        )
     planes = [_shrink(plane_array(frame.planes[i]), stored) for i in range(3)]
     if not is_full_range(frame):
         planes[0] = LIMITED_TO_FULL[planes[0]]
@@ -66,7 +73,9 @@ def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
         # an even size is halved exactly; the odd last row or column weighs nothing
         even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]
-        image = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(
+            even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
     if image.shape != (height, width):
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return image
@@ -78,7 +87,9 @@ def jpeg(frame: Any, *, display: tuple[int, int], rotation: int) -> bytes:
     scale = min(1.0, KEYFRAME_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     stored = size[::-1] if rotation % 180 else size
-    image = frame.to_ndarray(width=stored[0], height=stored[1], format="bgr24", interpolation="AREA")
+    image = frame.to_ndarray(
+        width=stored[0], height=stored[1], format="bgr24", interpolation="AREA"
+    )
     if rotation:
         image = cv2.rotate(image, TURNS[rotation])
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -87,7 +98,9 @@ def jpeg(frame: Any, *, display: tuple[int, int], rotation: int) -> bytes:
 
 
 def fingerprint(luma_HW: np.ndarray) -> bytes:
-    """16x9 means of a small luma picture: enough to tell a clip's first and last frame again after cutting."""
+    """16x9 means of a small luma picture: enough to tell a clip's first and last frame again after
+    cutting.
+    """
     return cv2.resize(luma_HW, (16, 9), interpolation=cv2.INTER_AREA).tobytes()
 
 

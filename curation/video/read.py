@@ -1,4 +1,6 @@
-"""A few frames of a clip, or all of them, as RGB arrays: decord, and PyAV where decord cannot (AV1)."""
+"""A few frames of a clip, or all of them, as RGB arrays: decord, and PyAV where decord cannot
+(AV1).
+"""
 
 import io
 from collections.abc import Sequence
@@ -15,10 +17,11 @@ def read_frames(
     indices: Sequence[int] | None = None,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """uint8 (T, H, W, 3) RGB frames of a clip that this project wrote; all of them when indices is None.
+    """uint8 (T, H, W, 3) RGB frames of a clip that this project wrote; all of them when indices is
+    None.
 
-    size is (height, width). Indices count frames as they come out of the decoder. Raises ValueError where a
-    frame cannot be had.
+    size is (height, width). Indices count frames as they come out of the decoder. Raises ValueError
+    where a frame cannot be had.
     """
     try:
         return _read_decord(source, indices, size)
@@ -33,7 +36,9 @@ def _read_decord(
 
     height, width = size or (-1, -1)
     stream = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    reader = decord.VideoReader(stream, ctx=decord.cpu(0), width=width, height=height, num_threads=1)
+    reader = decord.VideoReader(
+        stream, ctx=decord.cpu(0), width=width, height=height, num_threads=1
+    )
     wanted = range(len(reader)) if indices is None else indices
     _check(wanted, len(reader))
     return reader.get_batch(list(wanted)).asnumpy()
@@ -62,7 +67,9 @@ def _read_av(
 
 def _check(wanted: Sequence[int], count: int) -> None:
     if not len(wanted) or min(wanted) < 0 or max(wanted) >= count:
-        raise ValueError(f"frames {list(wanted)[:4]}… of a clip of {count} frames; expected 0 <= index < {count}")
+        raise ValueError(
+            f"frames {list(wanted)[:4]}… of a clip of {count} frames; expected 0 <= index < {count}"
+        )
 
 
 def read_image(data: bytes, *, size: tuple[int, int] | None = None) -> np.ndarray:

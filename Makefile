@@ -1,0 +1,65 @@
+# One target per stage; each is a line that a person could type. RAY_ADDRESS=… sends the same job to a cluster.
+FOOTAGE ?= demo/footage
+DATA ?= demo/data
+CONFIG ?= configs/curation/demo.yaml
+CAPTION_CONFIG ?= configs/captioning/demo.yaml
+TRAIN_CONFIG ?= configs/training/demo.yaml
+RUN ?= demo/run
+MODEL ?= Qwen/Qwen3-VL-2B-Instruct
+PORT ?= 8000
+PYTHON ?= python3
+
+PY = .venv/bin/python
+ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-vllm curate split aesthetics dedup filter caption shard audit train sample \
+	evaluate serve-vlm bench check format
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo; echo "variables: FOOTAGE=$(FOOTAGE) DATA=$(DATA) CONFIG=$(CONFIG) WORKERS=(cores) RAY_ADDRESS="
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[curation,captioning,training,demo,dev]'
+	touch .venv/.ready
+
+split: .venv/.ready ## raw footage -> clips with measures and keyframes: one decode pass (FOOTAGE=, DATA=)
+	$(PY) -m curation split --footage "$(FOOTAGE)" $(ON)
+
+aesthetics: .venv/.ready ## LAION's aesthetic scores of the keyframes
+	$(PY) -m curation aesthetics $(ON)
+
+dedup: .venv/.ready ## files with the same bytes
+	$(PY) -m curation dedup $(ON)
+
+filter: .venv/.ready ## columns -> verdict and reason, from the thresholds in CONFIG
+	$(PY) -m curation filter $(ON)
+
+caption: .venv/.ready ## captions of the clips that filter kept (CAPTION_CONFIG=)
+	$(PY) -m captioning caption $(CAPTION_ON)
+
+shard: .venv/.ready ## cut the kept clips and pack them into WebDataset tars
+	$(PY) -m curation shard $(ON)
+
+audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped and why
+	$(PY) -m curation audit $(ON)
+
+curate: .venv/.ready ## all of the above in one go (FOOTAGE=, DATA=, CONFIG=)
+	$(PY) -m curation split aesthetics dedup filter --footage "$(FOOTAGE)" $(ON)
+	$(PY) -m captioning caption $(CAPTION_ON)
+	$(PY) -m curation filter shard audit $(ON)
+
+test: .venv/.ready ## the tests, on two cores, without a GPU or network
+	$(PY) -m pytest -m "not vllm and not slow and not gpu" $(TESTS)
+
+check: .venv/.ready ## lint, format and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+
+format: .venv/.ready ## put the code into the project's format
+	.venv/bin/ruff check --fix-only --quiet .
+	.venv/bin/ruff format .

@@ -1,0 +1,197 @@
+"""python -m curation STAGE [STAGE …] --config YAML --data DIR [--footage DIR]: the only place that
+parses.
+
+The YAML has one section per stage; every knob is also a flag (--split.max_s 10).
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from curation import pipeline
+from curation.stage import Abort, Stage
+from curation.stages import filter as judging
+from curation.stages import inventory, pack, split
+from curation.stages.aesthetics import Aesthetics
+from curation.stages.dedup import Dedup
+from curation.stages.filter import Filter
+from curation.stages.inventory import Inventory
+from curation.stages.shard import Shard
+from curation.stages.split import Split
+
+STAGES: dict[str, type[Stage]] = {
+    "split": Split,
+    "aesthetics": Aesthetics,
+    "dedup": Dedup,
+    "filter": Filter,
+    "shard": Shard,
+}
+COMMANDS = [*STAGES, "audit", "demo-footage", "demo-report", "demo-picture"]
+
+
+def parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="python -m curation", description=__doc__, exit_on_error=False)
+    parser.add_argument("stages", nargs="+", help=f"one or more of: {', '.join(COMMANDS)}")
+    parser.add_argument("--config", action="config", help="YAML with a section per stage")
+    parser.add_argument("--data", type=str, help="folder or s3://… of the dataset")
+    parser.add_argument(
+        "--footage", type=str, help="folder, glob or s3://… of the raw files; for split"
+    )
+    parser.add_argument("--workers", type=int, help="processes at a time; default: one per core")
+    parser.add_argument("--rebuild", type=bool, default=False, help="shard: start the shards over")
+    parser.add_argument(
+        "--truth", type=str, help="demo: where the film's true cuts and defects are written"
+    )
+    parser.add_argument("--samples", type=str, help="demo-picture: a sampled video")
+    parser.add_argument("--output", type=str, help="demo-picture: the picture")
+    for name, kind in STAGES.items():
+        parser.add_class_arguments(kind, name)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    names = parser()
+    try:
+        # first, since the parser's word for a wrong stage name is about types
+        unknown = [a for a in _leading(argv) if a not in COMMANDS]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is not a stage; expected one or more of {', '.join(COMMANDS)}"
+            )
+        args = names.parse_args(argv)
+        given = names.instantiate(args)
+    except (ArgumentError, ValueError) as error:
+        print(f"curation: {_sentence(error)}", file=sys.stderr)
+        return 2
+    try:
+        return _run(given)
+    except (Abort, ValueError, PermissionError) as error:
+        print(f"curation: {_sentence(error)}", file=sys.stderr)
+        return 1
+
+
+def _leading(argv: list[str]) -> list[str]:
+    options = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    return argv[:options]
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _run(args: Namespace) -> int:
+    _require(args, "data", unless={"demo-footage"})
+    if "split" in args.stages:
+        _require(args, "footage")
+    stages = [getattr(args, name) for name in args.stages if name in STAGES]
+    if stages:
+        # the inventory that split begins with writes the table sources
+        pipeline.check(stages, data=args.data, given=frozenset({"sources"}))
+    for name in args.stages:
+        ok = COMMAND[name](args)
+        if not ok:
+            return 1
+    return 0
+
+
+def _require(
+    args: Namespace, option: str, *, unless: set[str] | frozenset[str] = frozenset()
+) -> None:
+    if set(args.stages) - unless and not getattr(args, option):
+        raise ValueError(
+            f"--{option} is missing (make: {option.upper()}=…); expected a folder or s3://…"
+        )
+
+
+def _split(args: Namespace) -> bool:
+    listing = Inventory()
+    units = inventory.units(listing, footage=args.footage)
+    pipeline.run(listing, units, data=args.data, workers=args.workers)
+    sources = pipeline.load(args.data, "sources")
+    units = split.units(args.split, sources=sources)
+    pipeline.run(args.split, units, data=args.data, workers=args.workers)
+    videos = pipeline.load(args.data, "videos", columns=["decoded_frames", "num_frames"])
+    decoded, frames = (
+        sum(n or 0 for n in videos[c].to_pylist()) for c in ("decoded_frames", "num_frames")
+    )
+    if frames:
+        share = f"{decoded}/{frames} = {decoded / frames:.3f}"
+        print(f"            decoded frames / source frames = {share}")
+    return True
+
+
+def _per_video(name: str) -> Callable[[Namespace], bool]:
+    def run(args: Namespace) -> bool:
+        stage = getattr(args, name)
+        units = pipeline.units_per_video(stage, data=args.data)
+        pipeline.run(stage, units, data=args.data, workers=args.workers)
+        return True
+
+    return run
+
+
+def _dedup(args: Namespace) -> bool:
+    pipeline.run(args.dedup, pipeline.unit_of_dataset(args.dedup, data=args.data), data=args.data)
+    return True
+
+
+def _filter(args: Namespace) -> bool:
+    pipeline.run(args.filter, judging.units(args.filter, data=args.data), data=args.data)
+    return True
+
+
+def _shard(args: Namespace) -> bool:
+    record = pack.run(args.shard, data=args.data, workers=args.workers, rebuild=args.rebuild)
+    return record["status"] == "complete"
+
+
+def _audit(args: Namespace) -> bool:
+    from curation.audit.page import write_page
+
+    print(f"audit       {write_page(args.data)}")
+    return True
+
+
+def _demo_footage(args: Namespace) -> bool:
+    from curation.demo.film import make_footage
+
+    _require(args, "footage")
+    _require(args, "truth")
+    make_footage(Path(args.footage), truth=Path(args.truth))
+    return True
+
+
+def _demo_report(args: Namespace) -> bool:
+    from curation.demo.report import report
+
+    _require(args, "truth")
+    return report(args.data, Path(args.truth))
+
+
+def _demo_picture(args: Namespace) -> bool:
+    from curation.demo.picture import draw_story
+
+    _require(args, "output")
+    draw_story(args.data, Path(args.samples) if args.samples else None, Path(args.output))
+    return True
+
+
+COMMAND: dict[str, Callable[[Any], bool]] = {
+    "split": _split,
+    "aesthetics": _per_video("aesthetics"),
+    "dedup": _dedup,
+    "filter": _filter,
+    "shard": _shard,
+    "audit": _audit,
+    "demo-footage": _demo_footage,
+    "demo-report": _demo_report,
+    "demo-picture": _demo_picture,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,436 @@
+"""Cut clips -> WebDataset tars and their index: the second half of `shard`.
+
+A tar's name and contents follow from what stands and what is wanted: a sample stays in the shard it
+lies in, new ones fill new shards behind the last, and a shard that loses or changes a sample is the
+only one rewritten.
+"""
+
+import io
+import json
+import math
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation import pipeline, storage
+from curation.clip import INDEX, hash_128
+from curation.stage import Abort, Stage, Tables, Unit
+from curation.stages import shard
+from curation.stages.shard import Shard
+
+UNITS_KEY = b"dailies.units"
+TAR_BLOCK = 512
+MEMBERS = ("media", "json", "txt")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as it will stand in a tar."""
+
+    key: str
+    bucket: str
+    media: str
+    json: bytes
+    txt: bytes
+    row: dict[str, Any]
+    """Its row of the shard table."""
+
+    @property
+    def tar_bytes(self) -> int:
+        sizes = (self.row["size_media"], len(self.json), len(self.txt))
+        return sum(TAR_BLOCK + math.ceil(size / TAR_BLOCK) * TAR_BLOCK for size in sizes)
+
+    @property
+    def digest(self) -> str:
+        return hash_128(
+            self.key,
+            self.media,
+            self.row["cut_hash"],
+            hash_128(self.json.decode(), self.txt.decode()),
+        )
+
+
+class Pack(Stage):
+    """Write one tar. Its file is committed before its rows of the index, which mark it as done."""
+
+    name: ClassVar[str] = "pack"
+    reads: ClassVar[dict[str, list[str]]] = {"shard": ["clip_id"], "media": ["clip_id"]}
+    writes: ClassVar[dict[str, pa.Schema]] = {"index": INDEX}
+
+    def run(self, tables: Tables) -> Tables:
+        rows = tables["rows"].to_pylist()
+        media = _media(rows)
+        data, spans = write_tar(
+            [(row["key"], row["media"], media[row["key"]], row["json"], row["txt"]) for row in rows]
+        )
+        storage.commit(rows[0]["target"], data)
+        index = [_index_row(row, span) for row, span in zip(rows, spans, strict=True)]
+        return {"index": pa.Table.from_pylist(index, schema=INDEX)}
+
+    def failed(self, tables: Tables, *, error: str) -> Tables:
+        raise AssertionError(f"a shard cannot be given up: {error}")
+
+
+def _media(rows: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Each sample's media, from the tar in which it stands or from where `shard` left it."""
+    found: dict[str, bytes] = {}
+    wanted: dict[str, set[str]] = {}
+    for row in rows:
+        wanted.setdefault(row["source"], set()).add(row["key"])
+    for source, keys in wanted.items():
+        if source.endswith(".parquet"):
+            table = storage.read_table(source)
+            pairs = zip(table["clip_id"].to_pylist(), table["bytes"].to_pylist(), strict=True)
+            found |= {key: data for key, data in pairs if key in keys}
+        else:
+            found |= read_tar_media(source, keys=keys)
+    missing = [row["key"] for row in rows if row["key"] not in found]
+    if missing:
+        raise Abort(
+            f"{len(missing)} samples have no media, such as {missing[0]}; run shard with --rebuild"
+        )
+    return found
+
+
+def read_tar_media(url: str, *, keys: set[str]) -> dict[str, bytes]:
+    """Media of some samples of a tar, found by name: offsets of an index may belong to an older
+    file.
+    """
+    found = {}
+    with storage.local_copy(url) as path, tarfile.open(path, "r:") as tar:
+        for member in tar:
+            key, _, extension = member.name.partition(".")
+            if key in keys and extension not in ("json", "txt"):
+                file = tar.extractfile(member)
+                assert file is not None
+                found[key] = file.read()
+    return found
+
+
+def write_tar(
+    samples: Iterable[tuple[str, str, bytes, bytes, bytes]],
+) -> tuple[bytes, list[dict[str, tuple[int, int]]]]:
+    """A tar of (key, media extension, media, json, txt) and per sample {"media" | "json" | "txt":
+    (offset, size)}.
+
+    The same samples give the same bytes: no times, no owners.
+    """
+    out, spans = io.BytesIO(), []
+    with tarfile.open(fileobj=out, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
+        for key, extension, *contents in samples:
+            span = {}
+            for member, suffix, data in zip(
+                MEMBERS, (extension, "json", "txt"), contents, strict=True
+            ):
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(data)
+                span[member] = (out.tell() + TAR_BLOCK, len(data))
+                tar.addfile(info, io.BytesIO(data))
+            spans.append(span)
+    return out.getvalue(), spans
+
+
+def _index_row(row: dict[str, Any], span: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    places = {}
+    for member, (offset, size) in span.items():
+        places |= {f"offset_{member}": offset, f"size_{member}": size}
+    shape = {
+        name: row[name]
+        for name in ("first_frame", "num_frames", "fps", "height", "width", "duration_s")
+    }
+    names = {name: row[name] for name in ("key", "bucket", "shard", "media")}
+    return names | places | shape | {"caption_chars": len(row["txt"].decode())}
+
+
+# -- which sample goes where -----------------------------------------------------------------------
+
+
+def plan(
+    standing: dict[str, list[str]],
+    wanted: dict[str, tuple[str, int]],
+    *,
+    samples_per_shard: int,
+    shard_bytes: float,
+) -> dict[str, list[str]]:
+    """Shard name -> keys in order. Pure.
+
+    standing: shard name -> keys that lie in it; wanted: key -> (bucket, bytes it takes in a tar). A
+    key stays where it lies as long as it is wanted in that bucket; the others fill new shards,
+    numbered on, in order of key.
+    """
+    planned: dict[str, list[str]] = {}
+    placed = set()
+    last: dict[str, int] = {}
+    for name, keys in sorted(standing.items()):
+        bucket, number = _parse(name)
+        last[bucket] = max(last.get(bucket, -1), number)
+        kept = [key for key in keys if key in wanted and wanted[key][0] == bucket]
+        placed |= set(kept)
+        if kept:
+            planned[name] = kept
+    used: dict[str, float] = {}
+    current: dict[str, str] = {}
+    for key in sorted(wanted.keys() - placed):
+        bucket, size = wanted[key]
+        name = current.get(bucket)
+        if (
+            name is None
+            or len(planned[name]) >= samples_per_shard
+            or used[name] + size > shard_bytes
+        ):
+            last[bucket] = last.get(bucket, -1) + 1
+            name = current[bucket] = f"{bucket}/{bucket}-{last[bucket]:06d}.tar"
+            planned[name], used[name] = [], 0
+        planned[name].append(key)
+        used[name] += size
+    return planned
+
+
+def _parse(name: str) -> tuple[str, int]:
+    bucket, _, file = name.partition("/")
+    return bucket, int(file.removeprefix(f"{bucket}-").removesuffix(".tar"))
+
+
+# -- the whole of shard ----------------------------------------------------------------------------
+
+
+def run(
+    stage: Shard, *, data: str, workers: int | None = None, rebuild: bool = False
+) -> dict[str, Any]:
+    """Cut, pack, write the index, remove what it no longer names."""
+    if rebuild:
+        _remove_all(data)
+    base = _base(data)
+    clips = _kept_clips(data)
+    for clip in clips:
+        clip["bucket"] = stage.bucket(clip)
+        clip["cut_hash"] = hash_128(clip["clip_id"], stage.mode, str(stage.version))
+        row = base.rows.get(clip["clip_id"])
+        stands = row is not None and (row["cut_hash"], row["bucket"]) == (
+            clip["cut_hash"],
+            clip["bucket"],
+        )
+        clip["standing"] = row if stands else None
+    cut_units = shard.units(stage, clips)
+    # older rows of the shard table are the base of a resumed run until the new index stands
+    record = pipeline.run(stage, cut_units, data=data, workers=workers, clean=False)
+    rows = pipeline.load(data, "shard")
+    samples = _samples(stage, rows.to_pylist() if rows is not None else [], data=data)
+    wanted = {sample.key: (sample.bucket, sample.tar_bytes) for sample in samples.values()}
+    shards = plan(
+        base.shards,
+        wanted,
+        samples_per_shard=stage.samples_per_shard,
+        shard_bytes=stage.shard_mb * 1e6,
+    )
+    where = _media_places(base, data=data)
+    pack = Pack()
+    pack_units = [
+        _pack_unit(pack, name, [samples[k] for k in keys], where, data=data)
+        for name, keys in shards.items()
+    ]
+    pipeline.run(pack, pack_units, data=data, workers=workers)
+    _write_index(cut_units, data=data)
+    pipeline.remove_stale(stage, cut_units, data=data)
+    _remove_unnamed(set(shards), data=data)
+    return record
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What the last complete run left."""
+
+    rows: dict[str, dict[str, Any]]
+    """clip_id -> its row of the shard table, for clips that lie in a shard."""
+    shards: dict[str, list[str]]
+    """shard name -> keys in order."""
+
+
+def index_url(data: str) -> str:
+    return storage.join(data, "shards", "index.parquet")
+
+
+def _base(data: str) -> _Base:
+    if not storage.exists(index_url(data)):
+        return _Base({}, {})
+    index = storage.read_table(index_url(data))
+    with storage.local_copy(index_url(data)) as path:
+        names = json.loads((pq.read_metadata(path).metadata or {})[UNITS_KEY])
+    files = [pipeline.unit_url(data, "shard", name) for name in names]
+    rows = {row["clip_id"]: row for row in storage.read_tables(files).to_pylist()} if files else {}
+    shards: dict[str, list[str]] = {}
+    for key, name in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):
+        shards.setdefault(name, []).append(key)
+    keys = {key for keys in shards.values() for key in keys}
+    return _Base({key: row for key, row in rows.items() if key in keys}, shards)
+
+
+def _kept_clips(data: str) -> list[dict[str, Any]]:
+    """Columns of the clips and videos tables for every kept clip, and its number among its video's
+    clips.
+    """
+    verdicts, clips_table, videos_table = (
+        pipeline.require(data, table) for table in ("filter", "clips", "videos")
+    )
+    names = [n for n in shard.UNIT_ROWS.names if n in clips_table.column_names]
+    clips = clips_table.select(names).to_pylist()
+    stream = [n for n in shard.UNIT_ROWS.names if n not in names]
+    videos = {
+        row["video_id"]: row | {"video_num_frames": row["num_frames"]}
+        for row in videos_table.to_pylist()
+        if row["reject"] is None and row["error"] is None
+    }
+    kept = {
+        i
+        for i, keep in zip(
+            verdicts["clip_id"].to_pylist(), verdicts["keep"].to_pylist(), strict=True
+        )
+        if keep
+    }
+    counts: dict[str, int] = {}
+    found = []
+    for clip in sorted(clips, key=lambda clip: (clip["video_id"], clip["start_frame"])):
+        position = counts[clip["video_id"]] = counts.get(clip["video_id"], -1) + 1
+        if clip["clip_id"] in kept:
+            video = videos[clip["video_id"]]
+            found.append({name: video.get(name) for name in stream} | clip | {"position": position})
+    return found
+
+
+def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str, Sample]:
+    """The samples of the rows that were cut: lineage, scores and captions as they stand in the
+    tables now.
+    """
+    cut_rows = {
+        row["clip_id"]: row for row in rows if row["reject"] is None and row["error"] is None
+    }
+    columns = _columns_of(set(cut_rows), data=data)
+    captions = columns.pop("captions", {})
+    config_hash = stage.config_hash()
+    samples = {}
+    for key, row in cut_rows.items():
+        clip = columns["clips"][key]
+        caption = captions.get(key, {})
+        text = caption.get("caption") or ""
+        source = caption.get("caption_source")
+        lineage = (
+            "clip_id",
+            "video_id",
+            "uri",
+            "start_frame",
+            "end_frame",
+            "start_s",
+            "end_s",
+            "num_frames",
+            "fps",
+        )
+        scores = {
+            name: value
+            for table, rows_of in sorted(columns.items())
+            for name, value in rows_of.get(key, {}).items()
+            if name not in (*lineage, "width", "height")
+            and isinstance(value, int | float)
+            and value == value
+        }
+        described = {name: clip[name] for name in lineage} | {
+            "width": row["width"],
+            "height": row["height"],
+            "bucket": row["bucket"],
+            "route": row["route"],
+            "caption_source": source,
+            "captions": {source: text} if source else {},
+            "scores": scores,
+            "config_hash": config_hash,
+        }
+        content = json.dumps(
+            described, sort_keys=True, ensure_ascii=False, allow_nan=False
+        ).encode()
+        samples[key] = Sample(key, row["bucket"], row["media"], content, text.encode(), row)
+    return samples
+
+
+def _columns_of(keys: set[str], *, data: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Table -> clip_id -> row, for every table of clips but those of pictures, verdicts and
+    media.
+    """
+    found = {}
+    for url in storage.list_files(storage.join(data, "tables"), ".parquet"):
+        table = url.split("/")[-2]
+        if table in found or table in ("keyframes", "filter", "shard", "media"):
+            continue
+        rows = pipeline.load(data, table)
+        if rows is not None and "clip_id" in rows.column_names:
+            found[table] = {
+                row["clip_id"]: row for row in rows.to_pylist() if row["clip_id"] in keys
+            }
+    return found
+
+
+def _media_places(base: _Base, *, data: str) -> dict[str, str]:
+    """clip_id -> the tar or the Parquet file that holds its media; freshly cut ones count."""
+    places = {
+        key: storage.join(data, "shards", name)
+        for name, keys in base.shards.items()
+        for key in keys
+    }
+    for url in pipeline.table_files(data, "media"):
+        for key in storage.read_table(url, columns=["clip_id"])["clip_id"].to_pylist():
+            places[key] = url
+    return places
+
+
+def _pack_unit(
+    pack: Pack, name: str, samples: list[Sample], where: dict[str, str], *, data: str
+) -> Unit:
+    target = storage.join(data, "shards", name)
+    rows = [
+        sample.row
+        | {
+            "key": sample.key,
+            "shard": name,
+            "json": sample.json,
+            "txt": sample.txt,
+            "target": target,
+            "source": where.get(sample.key, target),
+        }
+        for sample in samples
+    ]
+    return Unit(
+        pack.unit_key(name, *(s.digest for s in samples)),
+        len(rows),
+        rows=pa.Table.from_pylist(rows),
+    )
+
+
+def _write_index(cut_units: list[Unit], *, data: str) -> None:
+    index = pipeline.load(data, "index")
+    index = (
+        INDEX.empty_table()
+        if index is None
+        else index.sort_by([("shard", "ascending"), ("offset_media", "ascending")])
+    )
+    names = json.dumps([unit.key for unit in cut_units]).encode()
+    storage.write_table(index_url(data), index.replace_schema_metadata({UNITS_KEY: names}))
+
+
+def _remove_unnamed(shards: set[str], *, data: str) -> None:
+    """Tars that the index does not name, and media that now lie in tars."""
+    folder = storage.join(data, "shards")
+    for url in storage.list_files(folder, ".tar"):
+        if "/".join(url.split("/")[-2:]) not in shards:
+            storage.remove(url)
+    for url in storage.list_files(pipeline.tables_url(data, "media"), ".parquet"):
+        storage.remove(url)
+
+
+def _remove_all(data: str) -> None:
+    storage.remove(index_url(data))
+    for table in ("shard", "media", "index"):
+        for url in storage.list_files(pipeline.tables_url(data, table), ".parquet"):
+            storage.remove(url)
+    for url in storage.list_files(storage.join(data, "shards"), ".tar"):
+        storage.remove(url)
