@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from curation import pipeline
+from curation import dataset, pipeline
 from curation.stage import Abort, Stage
 from curation.stages import filter as judging
 from curation.stages import inventory, pack, split
@@ -112,14 +112,15 @@ def _split(args: Namespace) -> bool:
     listing = Inventory()
     units = inventory.units(listing, footage=args.footage)
     pipeline.run(listing, units, data=args.data, workers=args.workers)
-    sources = pipeline.load(args.data, "sources")
+    sources = dataset.require(args.data, "sources")
     units = split.units(args.split, sources=sources)
     pipeline.run(args.split, units, data=args.data, workers=args.workers)
-    videos = pipeline.load(args.data, "videos", columns=["decoded_frames", "num_frames"])
+    videos = dataset.require(args.data, "videos")
     decoded, frames = (
         sum(n or 0 for n in videos[c].to_pylist()) for c in ("decoded_frames", "num_frames")
     )
     if frames:
+        dataset.note(args.data, "split", decoded_frames=decoded, source_frames=frames)
         share = f"{decoded}/{frames} = {decoded / frames:.3f}"
         print(f"            decoded frames / source frames = {share}")
     return True

@@ -11,7 +11,7 @@ its deadline takes its worker process down, is tried once more, and then its row
 failed while the rest goes on.
 """
 
-import json
+import errno
 import logging
 import os
 import shutil
@@ -21,59 +21,35 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation import storage
+from curation.dataset import (  # noqa: F401
+    columns_of,
+    fewest_files,
+    load,
+    manifest_url,
+    merge,
+    num_rows,
+    require,
+    stems,
+    table_files,
+    tables_url,
+    unit_url,
+    write_manifest,
+)
 from curation.stage import Abort, Stage, Tables, Unit, conform
 
 ATTEMPTS = 2
+HEAVY_TABLES = {"keyframes", "media"}  # pictures are read a unit at a time
 DONE, STOPPED = "done", "stopped"
-
-
-def tables_url(data: str, table: str) -> str:
-    return storage.join(data, "tables", table)
-
-
-def unit_url(data: str, table: str, key: str) -> str:
-    return storage.join(tables_url(data, table), f"{key}.parquet")
-
-
-def manifest_url(data: str, stage: str) -> str:
-    return storage.join(data, "runs", f"{stage}.json")
-
-
-def table_files(data: str, table: str) -> list[str]:
-    """The files that count as this table now.
-
-    While its stage runs that is what the manifest names, since files of an older config may still
-    lie there.
-    """
-    files = storage.list_files(tables_url(data, table), ".parquet")
-    for url in storage.list_files(storage.join(data, "runs"), ".json"):
-        manifest = json.loads(storage.read_bytes(url))
-        if table in manifest.get("tables", []):
-            units = set(manifest["units"])
-            return [file for file in files if Path(file).stem in units]
-    return files
-
-
-def load(data: str, table: str, *, columns: list[str] | None = None) -> pa.Table | None:
-    """A whole table, or None where no stage has written it yet."""
-    files = table_files(data, table)
-    return storage.read_tables(files, columns=columns) if files else None
-
-
-def require(data: str, table: str) -> pa.Table:
-    """A whole table that an earlier stage must have written."""
-    found = load(data, table)
-    assert found is not None, f"{table = } is missing although it was checked"
-    return found
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no fault of the data being read
 
 
 def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()) -> None:
@@ -86,7 +62,7 @@ def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()
             present = written.get(table)
             if present is None:
                 files = table_files(data, table)
-                present = _columns(files[0]) if files else None
+                present = columns_of(files[0]) if files else None
             if present is None:
                 raise ValueError(
                     f"{stage.name} reads the table {table!r}, which {data} does not hold yet; "
@@ -102,22 +78,16 @@ def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()
             written[table] = set(schema.names)
 
 
-def _columns(file: str) -> set[str]:
-    with storage.local_copy(file) as path:
-        return set(pq.read_schema(path).names)
-
-
 def units_per_video(stage: Stage, *, data: str) -> list[Unit]:
     """One unit per file of the clips table, with the files that go with it in the other tables
     read.
     """
-    columns = {table: set(_stems(table_files(data, table))) for table in stage.reads}
+    columns = {table: set(stems(table_files(data, table))) for table in stage.reads}
     units = []
     for file in table_files(data, "clips"):
         key = Path(file).stem
         files = {t: [unit_url(data, t, key)] for t in stage.reads if key in columns[t]}
-        num_rows = _num_rows(file)
-        units.append(Unit(stage.unit_key(key), num_rows, files=files))
+        units.append(Unit(stage.unit_key(key), num_rows([file]), files=files))
     return units
 
 
@@ -130,18 +100,9 @@ def unit_of_dataset(
     """
     reads = reads or stage.reads
     files = {table: table_files(data, table) for table in reads}
-    names = [f"{table}/{stem}" for table in sorted(files) for stem in _stems(files[table])]
-    num_rows = sum(_num_rows(file) for file in files[counted])
-    return [Unit(stage.unit_key(*names), num_rows, files=files, columns=reads)]
-
-
-def _stems(files: list[str]) -> list[str]:
-    return [Path(file).stem for file in files]
-
-
-def _num_rows(file: str) -> int:
-    with storage.local_copy(file) as path:
-        return pq.read_metadata(path).num_rows
+    names = [f"{table}/{stem}" for table in sorted(files) for stem in stems(files[table])]
+    files = {table: fewest_files(data, table, found) for table, found in files.items()}
+    return [Unit(stage.unit_key(*names), num_rows(files[counted]), files=files, columns=reads)]
 
 
 # -- running ---------------------------------------------------------------------------------------
@@ -160,7 +121,7 @@ def run(
     started = time.monotonic()
     tables = list(stage.writes)
     storage.sweep(storage.join(data, "tables"))
-    done = set(_stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
+    done = set(stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
     missing = [unit for unit in units if unit.key not in done]
     record = {
         "stage": stage.name,
@@ -170,7 +131,7 @@ def run(
         "config": stage.config(),
         "commit": _commit(),
     }
-    _write_manifest(data, record)
+    write_manifest(data, record)
     cpu_s = _run_missing(stage, missing, data=data, workers=workers)
     counts = conserve(stage, units, data=data)
     counts |= {"units": len(units), "units_done_before": len(units) - len(missing)}
@@ -179,9 +140,12 @@ def run(
         "counts": counts,
         "seconds": {"wall": round(time.monotonic() - started, 3), "cpu": round(cpu_s, 3)},
     }
-    _write_manifest(data, record)
+    write_manifest(data, record)
     if clean:
         remove_stale(stage, units, data=data)
+    for table in tables if stage.unit != "dataset" else ():
+        if table not in HEAVY_TABLES:
+            merge(data, table)
     print(summary(record), flush=True)
     return record
 
@@ -227,8 +191,12 @@ def _on_ray(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a unit whose worker died is quarantined below, not fatal
+    block: Any = _run_block
+    # Ray Data's own default for a worker that dies is to try for ever; 2.60 deprecates the argument
+    # that bounds it without another way yet
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     dataset = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
-        _run_block,
+        block,
         fn_kwargs={
             "shared": [shared]
         },  # in a list: a bare reference would be resolved once per block
@@ -236,12 +204,13 @@ def _on_ray(
         batch_format="pyarrow",
         num_cpus=stage.num_cpus,
         num_gpus=stage.num_gpus,
+        max_retries=ATTEMPTS - 1,
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()
 
 
-def _run_block(batch: Any, *, shared: list[Any]) -> Any:
+def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:
     import ray
 
     stage, units, data = ray.get(shared[0])
@@ -250,30 +219,35 @@ def _run_block(batch: Any, *, shared: list[Any]) -> Any:
 
 
 def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str, Any]:
-    """Read, run, check, commit one unit. Nothing is raised: what went wrong is in the result or the
-    rows.
+    """Read, run, check, commit one unit.
+
+    Nothing is raised: what went wrong with the data is in the rows, anything else stops the run.
     """
     cpu = time.process_time()
     result = {"unit": unit.key, "status": DONE, "rows": unit.num_rows, "cpu_s": 0.0, "message": ""}
     try:
         with _deadline(stage, unit, data=data, isolated=isolated):
             tables = _read_unit(unit)
-            try:
-                written = stage.run(tables)
-            except (Abort, OSError, MemoryError):
-                raise
-            except (
-                Exception
-            ) as error:  # the one place: what a stage did not foresee is recorded, not fatal
-                traceback.print_exc()
-                written = stage.failed(
-                    tables, error=f"stage_failed: {type(error).__name__}: {error}"
-                )
-            _commit_unit(stage, unit, written, data=data)
-    except (Abort, OSError, MemoryError) as error:
-        reason = str(error) if isinstance(error, Abort) else f"{type(error).__name__}: {error}"
-        result |= {"status": STOPPED, "message": reason}
+            _commit_unit(stage, unit, _run_stage(stage, tables), data=data)
+    except Abort as error:
+        result |= {"status": STOPPED, "message": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        result |= {"status": STOPPED, "message": f"{type(error).__name__}: {error}"}
     return result | {"cpu_s": time.process_time() - cpu}
+
+
+def _run_stage(stage: Stage, tables: Tables) -> Tables:
+    try:
+        return stage.run(tables)
+    except (Abort, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
+        # what a stage did not foresee is recorded against its rows, and the rest goes on
+        traceback.print_exc()
+        return stage.failed(tables, error=f"stage_failed: {type(error).__name__}: {error}")
 
 
 def _read_unit(unit: Unit) -> Tables:
@@ -387,12 +361,6 @@ def remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
                 storage.remove(file)
 
 
-def _write_manifest(data: str, record: dict[str, Any]) -> None:
-    storage.commit(
-        manifest_url(data, record["stage"]), json.dumps(record, indent=1, default=str).encode()
-    )
-
-
 def _commit() -> str | None:
     """The commit of the checkout that this runs from; None for an installed package."""
     if shutil.which("git") is None:
@@ -435,9 +403,8 @@ def connect(workers: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    # read by Ray when a task is submitted; a worker killed for memory is tried as often as one that
-    # crashed
-    os.environ["RAY_TASK_MAX_RETRIES"] = os.environ["RAY_task_oom_retries"] = str(ATTEMPTS - 1)
+    # a worker killed for memory is tried as often as one that crashed
+    os.environ["RAY_task_oom_retries"] = str(ATTEMPTS - 1)
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR)

@@ -1,6 +1,6 @@
 """Letterbox and pillarbox: black bars that stay over the whole clip.
 
-A row or column belongs to a bar when its mean luma stays below 24 of 255 (FFmpeg's cropdetect
+A row or column belongs to a bar when its brightest pixel stays below 24 of 255 (FFmpeg's cropdetect
 limit) in every frame of the clip that is not black itself. Rows are 1/72 of a 16:9 picture, so
 thinner bars are not seen.
 """
@@ -33,8 +33,8 @@ class Borders:
         self.columns: list[np.ndarray] = []
 
     def update(self, picture: Picture) -> None:
-        self.rows.append(cv2.reduce(picture.luma, 1, cv2.REDUCE_AVG).ravel())
-        self.columns.append(cv2.reduce(picture.luma, 0, cv2.REDUCE_AVG).ravel())
+        self.rows.append(cv2.reduce(picture.luma, 1, cv2.REDUCE_MAX).ravel())
+        self.columns.append(cv2.reduce(picture.luma, 0, cv2.REDUCE_MAX).ravel())
 
     def clip(self, span: Span) -> dict[str, Any]:
         frames = slice(span.start, span.end)
@@ -50,7 +50,7 @@ class Borders:
 
 
 def bars(brightest: np.ndarray) -> tuple[float, float]:
-    """Shares (0-1) of a line of brightest-ever means that are bar at its start and at its end.
+    """Shares (0-1) of a line of brightest-ever pixels that are bar at its start and at its end.
 
     A line that is dark all over is a black clip, not a bar: (0, 0).
     """

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import pipeline, storage
+from curation import dataset, pipeline, storage
 from curation.clip import INDEX, hash_128
 from curation.stage import Abort, Stage, Tables, Unit
 from curation.stages import shard
@@ -218,7 +218,7 @@ def run(
     cut_units = shard.units(stage, clips)
     # older rows of the shard table are the base of a resumed run until the new index stands
     record = pipeline.run(stage, cut_units, data=data, workers=workers, clean=False)
-    rows = pipeline.load(data, "shard")
+    rows = dataset.load(data, "shard")
     samples = _samples(stage, rows.to_pylist() if rows is not None else [], data=data)
     wanted = {sample.key: (sample.bucket, sample.tar_bytes) for sample in samples.values()}
     shards = plan(
@@ -260,7 +260,7 @@ def _base(data: str) -> _Base:
     index = storage.read_table(index_url(data))
     with storage.local_copy(index_url(data)) as path:
         names = json.loads((pq.read_metadata(path).metadata or {})[UNITS_KEY])
-    files = [pipeline.unit_url(data, "shard", name) for name in names]
+    files = [dataset.unit_url(data, "shard", name) for name in names]
     rows = {row["clip_id"]: row for row in storage.read_tables(files).to_pylist()} if files else {}
     shards: dict[str, list[str]] = {}
     for key, name in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):
@@ -274,7 +274,7 @@ def _kept_clips(data: str) -> list[dict[str, Any]]:
     clips.
     """
     verdicts, clips_table, videos_table = (
-        pipeline.require(data, table) for table in ("filter", "clips", "videos")
+        dataset.require(data, table) for table in ("filter", "clips", "videos")
     )
     names = [n for n in shard.UNIT_ROWS.names if n in clips_table.column_names]
     clips = clips_table.select(names).to_pylist()
@@ -362,7 +362,7 @@ def _columns_of(keys: set[str], *, data: str) -> dict[str, dict[str, dict[str, A
         table = url.split("/")[-2]
         if table in found or table in ("keyframes", "filter", "shard", "media"):
             continue
-        rows = pipeline.load(data, table)
+        rows = dataset.load(data, table)
         if rows is not None and "clip_id" in rows.column_names:
             found[table] = {
                 row["clip_id"]: row for row in rows.to_pylist() if row["clip_id"] in keys
@@ -377,7 +377,7 @@ def _media_places(base: _Base, *, data: str) -> dict[str, str]:
         for name, keys in base.shards.items()
         for key in keys
     }
-    for url in pipeline.table_files(data, "media"):
+    for url in dataset.table_files(data, "media"):
         for key in storage.read_table(url, columns=["clip_id"])["clip_id"].to_pylist():
             places[key] = url
     return places
@@ -407,7 +407,7 @@ def _pack_unit(
 
 
 def _write_index(cut_units: list[Unit], *, data: str) -> None:
-    index = pipeline.load(data, "index")
+    index = dataset.load(data, "index")
     index = (
         INDEX.empty_table()
         if index is None
@@ -423,14 +423,14 @@ def _remove_unnamed(shards: set[str], *, data: str) -> None:
     for url in storage.list_files(folder, ".tar"):
         if "/".join(url.split("/")[-2:]) not in shards:
             storage.remove(url)
-    for url in storage.list_files(pipeline.tables_url(data, "media"), ".parquet"):
+    for url in storage.list_files(dataset.tables_url(data, "media"), ".parquet"):
         storage.remove(url)
 
 
 def _remove_all(data: str) -> None:
     storage.remove(index_url(data))
     for table in ("shard", "media", "index"):
-        for url in storage.list_files(pipeline.tables_url(data, table), ".parquet"):
+        for url in storage.list_files(dataset.tables_url(data, table), ".parquet"):
             storage.remove(url)
     for url in storage.list_files(storage.join(data, "shards"), ".tar"):
         storage.remove(url)

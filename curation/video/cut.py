@@ -213,9 +213,9 @@ def upright(frame: Any, *, display: tuple[int, int], rotation: int) -> Any:
         planes = [cv2.rotate(plane, TURNS[rotation]) for plane in planes]
     height, width = (side & ~1 for side in planes[0].shape)
     luma = planes[0][:height, :width]
-    chroma = [plane[: height // 2, : width // 2].reshape(-1, width) for plane in planes[1:]]
-    image = np.concatenate([luma, *chroma]).astype(np.uint8, copy=False)
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="yuv420p")
+    chroma = [plane[: height // 2, : width // 2] for plane in planes[1:]]
+    image: Any = np.concatenate([plane.ravel() for plane in (luma, *chroma)])
+    return av.VideoFrame.from_ndarray(image.reshape(height * 3 // 2, width), format="yuv420p")
 
 
 def _frames(

@@ -1,0 +1,231 @@
+"""The gallery: a bounded draw of clips, each with its frames, words, numbers and fate."""
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation import dataset, storage
+from curation.audit.ledger import Ledger
+from curation.audit.markup import (
+    Html,
+    clock,
+    column_name,
+    duration,
+    element,
+    isolated,
+    keeps,
+    number,
+)
+
+MAX_IMAGE_BYTES = 24_000_000
+"""Pictures are nearly all of the page; as data URIs these make 32 MB, which still opens at once."""
+
+Row = Mapping[str, Any]
+
+
+def read_frames(data: str, clip_ids: Sequence[str]) -> dict[str, list[Row]]:
+    """First, middle and last keyframe of each clip that has any.
+
+    Keyframes are the one table that may not fit in memory: of its files only those that hold a
+    wanted clip are read whole.
+    """
+    wanted = set(clip_ids)
+    found: dict[str, list[Row]] = defaultdict(list)
+    for url in dataset.table_files(data, "keyframes") if clip_ids else []:
+        fs, path = storage.filesystem(url)
+        with fs.open(path, "rb") as opened, pq.ParquetFile(opened) as file:
+            ids = file.read(columns=["clip_id"])["clip_id"].to_pylist()
+            if wanted.isdisjoint(ids):
+                continue
+            rows = file.read(columns=["clip_id", "position", "frame", "time_s", "jpeg"])
+        for row in (
+            rows.filter(pa.array([i in wanted for i in ids])).sort_by("position").to_pylist()
+        ):
+            found[row["clip_id"]].append(row)
+    return {clip: _spread(found[clip]) for clip in clip_ids if clip in found}
+
+
+def _spread(frames: Sequence[Row]) -> list[Row]:
+    last = len(frames) - 1
+    return [frames[place] for place in sorted({0, (last + 1) // 2, last})]
+
+
+def within_budget(
+    frames: Mapping[str, Sequence[Row]], *, max_bytes: int = MAX_IMAGE_BYTES
+) -> dict[str, list[Row]]:
+    """As many frames as fit: the middle one of every clip first, then the others, clip by clip."""
+    left = max_bytes
+    taken: dict[str, list[Row]] = defaultdict(list)
+    for wants_middle in (True, False):
+        for clip, rows in frames.items():
+            for place, row in enumerate(rows):
+                if (place == len(rows) // 2) == wants_middle and len(row["jpeg"]) <= left:
+                    left -= len(row["jpeg"])
+                    taken[clip].append(row)
+    return {clip: sorted(rows, key=lambda row: row["position"]) for clip, rows in taken.items()}
+
+
+def section(
+    ledger: Ledger, drawn: Sequence[Row], frames: Mapping[str, Sequence[Row]]
+) -> list[Html]:
+    """What is shown out of how many, the controls, and one card per clip."""
+    shown = within_budget(frames)
+    left_out = sum(map(len, frames.values())) - sum(map(len, shown.values()))
+    text = f"{len(drawn):,} of {len(ledger.clips):,} clips, in the order of the footage."
+    if len(drawn) < len(ledger.clips):
+        text += " About half of them are kept ones and the rest is spread evenly over the reasons;"
+        text += " within a reason the draw is by clip id, so it stays from run to run."
+    if left_out:
+        text += f" {left_out:,} of their frames are left out to keep this page below"
+        text += f" {MAX_IMAGE_BYTES * 4 // 3_000_000} MB."
+    if not shown and drawn:
+        text += " There are no keyframes to show."
+    causes = {(row["status"], row["cause"]): row["alike"] for row in drawn}
+    marks = {cause: f"g{place}" for place, cause in enumerate(sorted(causes))}
+    cards = [
+        _card(ledger, row, shown.get(row["clip_id"], []), marks[row["status"], row["cause"]])
+        for row in drawn
+    ]
+    return [
+        element("p", text),
+        _controls(drawn, causes, marks),
+        element("p", id="told", class_="small", aria_live="polite"),
+        element("div", cards, class_="cards"),
+    ]
+
+
+def _controls(
+    drawn: Sequence[Row],
+    causes: Mapping[tuple[str, str], int],
+    marks: Mapping[tuple[str, str], str],
+) -> Html:
+    """A button per verdict and per reason, and a search box; without script they stay hidden."""
+
+    def button(show: str, label: str, count: int, of: int) -> Html:
+        counted = f"{count:,}" if count == of else f"{count:,} of {of:,}"
+        text = [label, " ", element("span", counted)]
+        return element("button", text, type="button", data_show=show, aria_pressed="false")
+
+    by_status: Counter[str] = Counter()
+    for (status, _), alike in causes.items():
+        by_status[status] += alike
+    here = Counter(row["status"] for row in drawn)
+    here_by_cause = Counter((row["status"], row["cause"]) for row in drawn)
+    statuses = [button("all", "All", len(drawn), sum(by_status.values()))]
+    statuses += [button(s, s.capitalize(), here[s], by_status[s]) for s in sorted(by_status)]
+    reasons = [
+        button(marks[cause], cause[1], here_by_cause[cause], causes[cause])
+        for cause in sorted(causes)
+        if cause[1]
+    ]
+    words = "Search names and captions"
+    search = element("input", type="search", id="search", placeholder=words, aria_label=words)
+    row = [element("span", "Reason", class_="small"), reasons] if reasons else None
+    return element(
+        "div",
+        statuses,
+        element("label", search),
+        element("div", row, class_="reasons"),
+        class_="controls",
+        role="group",
+        aria_label="Which clips to show",
+        hidden=True,
+    )
+
+
+def _card(ledger: Ledger, row: Row, frames: Sequence[Row], mark: str) -> Html:
+    name = row["uri"].rstrip("/").rsplit("/", 1)[-1]
+    span = f"{clock(row['start_s'])} to {clock(row['end_s'])}"
+    badge = row["status"].capitalize() + (f": {row['cause']}" if row["cause"] else "")
+    length = f"{duration(row['hours'])}, {number(row['num_frames'])} frames"
+    told = [
+        element(
+            "div",
+            element("span", badge, class_=f"badge is-{row['status']}"),
+            element("span", length, class_="small"),
+            class_="top",
+        ),
+        _words(ledger, row),
+        element("p", element("b", isolated(name)), f" {span}", class_="small"),
+        _facts(ledger, row, ledger.ruled),
+        _record(ledger, row),
+    ]
+    return element(
+        "article",
+        _strip(row, frames, f"{name}, {span}"),
+        element("div", told, class_="told"),
+        class_="card",
+        data_status=row["status"],
+        data_group=mark,
+        aria_label=f"{badge}, {name}, {span}",
+    )
+
+
+def _words(ledger: Ledger, row: Row) -> Html | None:
+    """The caption and where it comes from, or why there is none."""
+    if "captions" not in ledger.present:
+        return None
+    if row["caption"] is None:
+        why = f": {row['caption_error']}" if row["caption_error"] else "."
+        return element("p", f"No caption{why}", class_="small")
+    source = ", ".join(part for part in (row["caption_source"], row["caption_model"]) if part)
+    return element(
+        "div",
+        element("p", isolated(row["caption"]), class_="words"),
+        element("p", f"Caption: {source or 'source not recorded'}", class_="small"),
+    )
+
+
+def _record(ledger: Ledger, row: Row) -> Html:
+    """Everything else that is known, one click away."""
+    frames = f"Frames {number(row['start_frame'])} to {number(row['end_frame'])} of "
+    failed = ", ".join(row["rules_failed"])
+    return element(
+        "details",
+        element("summary", "Everything recorded"),
+        element("p", frames, isolated(row["uri"]), ", clip ", element("code", row["clip_id"])),
+        element("p", f"Fails {failed}") if failed else None,
+        element("p", row["error"] or row["shard_error"]),
+        _facts(ledger, row, ledger.measures),
+    )
+
+
+def _facts(ledger: Ledger, row: Row, columns: Sequence[str]) -> Html | None:
+    """Measurements; those that a failed rule looks at are marked."""
+    broken = {rule.column: rule for rule in ledger.rules if rule.name in row["rules_failed"]}
+    facts = []
+    for column in columns:
+        rule = broken.get(column)
+        facts.append(
+            element(
+                "div",
+                element("dt", column_name(column)),
+                element("dd", number(row[column])),
+                class_="off" if rule else None,
+                title=f"{rule.name} {keeps(rule)}" if rule else None,
+            )
+        )
+    return element("dl", facts, class_="facts") if facts else None
+
+
+def _strip(row: Row, frames: Sequence[Row], where: str) -> Html:
+    if not frames:
+        return element("div", "No keyframe", class_="blank")
+    images = [
+        element(
+            "img",
+            src="data:image/jpeg;base64," + base64.b64encode(frame["jpeg"]).decode("ascii"),
+            alt=f"Frame {frame['frame']} at {clock(frame['time_s'])}",
+            loading="lazy",
+            decoding="async",
+            width=row["width"],
+            height=row["height"],
+        )
+        for frame in frames
+    ]
+    label = f"Enlarge the frames of {where}"
+    return element("button", images, type="button", class_="strip", aria_label=label)

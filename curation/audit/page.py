@@ -1,0 +1,121 @@
+"""The audit page: what was kept, what was dropped and why, in one HTML file that opens from disk.
+
+It reads whatever tables exist, asks nothing of the network, and holds no time of writing: the same
+tables give the same bytes. Its own script and style are named by hash in a content security policy,
+so that nothing else could run even if a name or caption got through as markup.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from curation import dataset, storage
+from curation.audit import gallery, sections, statistics
+from curation.audit.ledger import COLUMNS, Ledger, join_tables, read_rules
+from curation.audit.markup import Html, element, escape
+
+STAGES = ("split", "aesthetics", "embed", "text", "dedup", "filter", "caption", "shard")
+
+MAX_CLIPS = 200
+"""Clips in the gallery: as many as one looks through, on a page that still opens at once."""
+
+Record = Mapping[str, Any]
+
+
+def write_page(data: str) -> str:
+    """Write $DATA/audit/index.html from the tables that exist, and return its url."""
+    records = read_records(data)
+    tables = {name: dataset.load(data, name) for name in COLUMNS if name != "samples"}
+    index = storage.join(data, "shards", "index.parquet")
+    tables["samples"] = storage.read_table(index) if storage.exists(index) else None
+    if not records and all(found is None for found in tables.values()):
+        raise ValueError(
+            f"DATA={data!r} holds no tables; expected the folder of a dataset: run split first"
+        )
+    config = next((r.get("config", {}) for r in records if r["stage"] == "filter"), {})
+    ledger = join_tables(tables, rules=read_rules(config))
+    drawn = statistics.gallery(ledger, limit=MAX_CLIPS)
+    frames = gallery.read_frames(data, [clip["clip_id"] for clip in drawn])
+    name = storage.filesystem(data)[1].rstrip("/").rsplit("/", 1)[-1]
+    page = render(name, ledger, records=records, drawn=drawn, frames=frames)
+    url = storage.join(data, "audit", "index.html")
+    storage.commit(url, page.encode())
+    return url
+
+
+def read_records(data: str) -> list[Record]:
+    """The record of each stage's last run, in the order of the pipeline."""
+    urls = storage.list_files(storage.join(data, "runs"), ".json")
+    records = [json.loads(storage.read_bytes(url)) for url in urls]
+    places = {stage: place for place, stage in enumerate(STAGES)}
+    return sorted(records, key=lambda r: (places.get(r["stage"], len(STAGES)), r["stage"]))
+
+
+def render(
+    name: str,
+    ledger: Ledger,
+    *,
+    records: Sequence[Record],
+    drawn: Sequence[Record],
+    frames: Mapping[str, Sequence[Record]],
+) -> str:
+    """The page as text."""
+    steps, checks = statistics.funnel(ledger), statistics.conservation(ledger)
+    missing = {
+        "videos": "Nothing to show yet: make split reads the footage.",
+        "clips": "There are no clips yet: make split finds them.",
+        "captions": "There are no captions yet: make caption writes them.",
+        "samples": "There are no shards yet: make shard writes them.",
+    }
+
+    def unless_absent(table: str, content: Sequence[Html]) -> Sequence[Html]:
+        return content if table in ledger.present else [sections.sentence(missing[table])]
+
+    ran = sections.runs(records) if records else [sections.sentence("No stage has been run yet.")]
+    contents = {
+        "Funnel": unless_absent("videos", sections.funnel(steps, checks)),
+        "Measurements": unless_absent("clips", sections.measurements(ledger)),
+        "Captions": unless_absent("captions", sections.captions(ledger)),
+        "Buckets": unless_absent("samples", sections.buckets(ledger)),
+        "Problems": unless_absent("videos", sections.problems(ledger)),
+        "Clips": unless_absent("clips", gallery.section(ledger, drawn, frames)),
+        "Runs": ran,
+    }
+    links = [element("li", element("a", title, href=f"#{title.lower()}")) for title in contents]
+    body = [
+        sections.header(name, steps, checks),
+        element("nav", element("ul", links), aria_label="Sections"),
+        element(
+            "main",
+            [
+                element("section", element("h2", title), content, id=title.lower())
+                for title, content in contents.items()
+            ],
+        ),
+        element(
+            "footer", "Every number here can be asked of the Parquet files in tables and shards."
+        ),
+    ]
+    template = resources.files("curation.audit").joinpath("page.html").read_text("utf-8")
+    parts = {
+        "policy": _policy(template),
+        "title": escape(f"{name}: audit"),
+        "body": "\n".join(body),
+    }
+    # in one pass: a caption that reads {{title}} stays as it is
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def _policy(template: str) -> str:
+    """A content security policy: this template's script and style, data: images, nothing else."""
+    allowed = {}
+    for tag in ("script", "style"):
+        inside = re.findall(rf"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in inside]
+        allowed[tag] = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    sources = f"img-src data:; script-src {allowed['script']}; style-src {allowed['style']}"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"

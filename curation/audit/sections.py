@@ -1,0 +1,276 @@
+"""The sections of the audit page: each takes the joined tables and gives HTML."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from curation.audit import statistics
+from curation.audit.charts import bar, chart
+from curation.audit.histogram import Histogram, histogram
+from curation.audit.ledger import Ledger
+from curation.audit.markup import (
+    Child,
+    Html,
+    clock,
+    duration,
+    element,
+    isolated,
+    keeps,
+    number,
+    size,
+    table,
+)
+from curation.audit.statistics import Check, Problem, Step
+
+MANY = 25
+"""Places named per problem; a longer list is closed at first."""
+
+COLOURS = {
+    "kept": "kept",
+    "rejected": "rejected or failed",
+    "undecided": "no verdict yet",
+    "beyond": "beyond a threshold",
+}
+
+
+def sentence(*words: Child) -> Html:
+    """A sentence in place of a section that has nothing to show."""
+    return element("p", words, class_="absent")
+
+
+def header(name: str, steps: Sequence[Step], checks: Sequence[Check]) -> Html:
+    """The dataset in four numbers, and whether the sums come out."""
+    stands = {step.label: step for step in steps if not step.is_loss}
+    tiles = [
+        element(
+            "div",
+            element("dt", title),
+            element("dd", f"{stands[label].count:,}"),
+            element("dd", duration(stands[label].hours), class_="more"),
+        )
+        for title, label in (
+            ("Files", statistics.FOUND),
+            ("Clips found", statistics.CLIPS_FOUND),
+            ("Clips kept", statistics.KEPT),
+            ("Samples in shards", statistics.IN_SHARDS),
+        )
+    ]
+    broken = sum(check.holds is False for check in checks)
+    if broken:
+        state = f"{broken} of {len(checks)} sums do not come out: see the funnel."
+    elif all(check.holds for check in checks):
+        state = "Every file, clip and sample is accounted for."
+    else:
+        state = "Nothing is missing so far; some stages have yet to run."
+    return element(
+        "header",
+        element("p", "Dailies: what was kept, what was dropped, and why", class_="over"),
+        element("h1", isolated(name)),
+        element("dl", tiles, class_="tiles"),
+        element("p", state, class_="verdict bad" if broken else "verdict good"),
+    )
+
+
+def funnel(steps: Sequence[Step], checks: Sequence[Check]) -> list[Html]:
+    """What stands after each step, what each reason took, and the sums that must come out."""
+    whole = {unit: max(s.count for s in steps if s.unit == unit) for unit in ("files", "clips")}
+    left = 0
+    rows: list[list[Child]] = []
+    for step in steps:
+        before, left = left, left - step.count if step.is_loss else step.count
+        minus = "\N{MINUS SIGN}" if step.is_loss and step.count else ""
+        kind = "loss" if step.is_loss else "stand"
+        kind += " opens" if step.label == statistics.CLIPS_FOUND else ""
+        reach = (step.failing, step.failing_alone)
+        rows.append(
+            [
+                element("span", step.label, class_=kind),
+                bar(before, left, whole[step.unit], is_loss=step.is_loss),
+                f"{minus}{step.count:,}",
+                duration(step.hours) if step.hours or not step.is_loss else "",
+                *("" if count is None else f"{count:,}" for count in reach),
+            ]
+        )
+    intro = "A clip is counted once, under the first reason that turned it away. The last two "
+    intro += "columns count every clip that fails a rule, and those that fail no other one: "
+    intro += "what would come back without the rule."
+    head = ["Step", "", "Count", "Footage", "Fail the rule", "Fail only it"]
+    return [
+        element("p", intro),
+        element("div", table(head, rows, caption="Funnel"), class_="barred funnel"),
+        element("h3", "What went in equals what came out"),
+        element("ul", [_check(check) for check in checks], class_="checks"),
+    ]
+
+
+def _check(check: Check) -> Html:
+    states = {True: "accounted for", False: "does not come out", None: "open"}
+    return element(
+        "li",
+        element("b", check.name),
+        element("span", check.text),
+        element("span", states[check.holds], class_="state"),
+        class_={True: "good", False: "bad", None: None}[check.holds],
+    )
+
+
+def measurements(ledger: Ledger) -> list[Html]:
+    """A histogram per numeric column, those under a rule first; a column of one value in words."""
+    every = [histogram(ledger, column) for column in ledger.measures]
+    drawn = [h for h in every if h.edges]
+    parts = [
+        element(
+            "p",
+            "Clips per value, coloured by their verdict. A clip may have been rejected for ",
+            "another column than the one shown.",
+        ),
+        element("ul", [_swatch(*item) for item in COLOURS.items()], class_="legend"),
+    ]
+    if not ledger.rules:
+        parts.append(
+            sentence("There are no thresholds yet: ", element("code", "make filter"), " sets them.")
+        )
+    for title, is_ruled in (("Under a rule", True), ("Without a rule", False)):
+        figures = [_figure(h) for h in drawn if bool(h.rules) == is_ruled]
+        if figures:
+            parts += [element("h3", title), element("div", figures, class_="charts")]
+    words = [element("li", _in_words(h, ledger)) for h in every if not h.edges]
+    unknown = dict.fromkeys(r.column for r in ledger.rules if r.column not in ledger.measures)
+    words += [
+        element("li", element("code", column), ": a rule asks for it, but no table holds it")
+        for column in unknown
+    ]
+    if words:
+        parts += [element("h3", "Nothing to draw"), element("ul", words, class_="plain")]
+    return parts
+
+
+def _swatch(colour: str, meaning: str) -> Html:
+    square = element("rect", width=10, height=10, class_=colour)
+    return element("li", element("svg", square, viewBox="0 0 10 10", aria_hidden="true"), meaning)
+
+
+def _figure(drawn: Histogram) -> Html:
+    rules = "; ".join(f"{rule.name} {keeps(rule)}" for rule in drawn.rules)
+    facts = f"{drawn.measured:,} measured, {drawn.nulls:,} null. "
+    facts += f"From {number(drawn.low)} to {number(drawn.high)}, "
+    facts += f"median {number(drawn.median)}."
+    return element(
+        "figure",
+        element("figcaption", element("code", drawn.column)),
+        element("p", rules) if rules else None,
+        chart(drawn),
+        element("p", facts),
+        class_="chart",
+    )
+
+
+def _in_words(drawn: Histogram, ledger: Ledger) -> list[Child]:
+    """A column with one value for all, or with none and why."""
+    name = element("code", drawn.column)
+    if drawn.measured:
+        value = number(drawn.low)
+        text = f": {value} for all {drawn.measured:,} measured clips, {drawn.nulls:,} null"
+        return [name, text]
+    notes = sorted({note for note in ledger.clips["aesthetic_note"].to_pylist() if note})
+    why = f" ({'; '.join(notes)})" if notes and drawn.column.startswith("aesthetic_") else ""
+    return [name, f": null for all {drawn.nulls:,} clips{why}"]
+
+
+def captions(ledger: Ledger) -> list[Html]:
+    """Clips per source of their caption."""
+    rows = [
+        [row["source"] or "no caption", row["model"], f"{row['clips']:,}", _mean(row["mean_chars"])]
+        for row in statistics.caption_sources(ledger)
+    ]
+    head = ["Source", "Model", "Clips", "Mean characters"]
+    return [table(head, rows, caption="Captions by source")]
+
+
+def _mean(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def buckets(ledger: Ledger) -> list[Html]:
+    """What lies in the shards, by bucket."""
+    found = statistics.buckets(ledger)
+    most = max((row["samples"] for row in found), default=0)
+    rows = [
+        [
+            row["bucket"],
+            bar(row["samples"], row["samples"], most),
+            f"{row['samples']:,}",
+            duration(row["hours"]),
+            f"{row['frames']:,}",
+            size(row["num_bytes"]),
+            f"{row['shards']:,}",
+            f"{row['copied']:,} / {row['encoded']:,}",
+        ]
+        for row in found
+    ]
+    head = ["Bucket", "", "Samples", "Footage", "Frames", "Media", "Shards", "Copied / re-encoded"]
+    return [element("div", table(head, rows, caption="Samples per bucket"), class_="barred")]
+
+
+def problems(ledger: Ledger) -> list[Html]:
+    """What failed and which files were turned away, by reason, with the places named."""
+    found = statistics.problems(ledger, examples=MANY)
+    parts: list[Html] = []
+    for is_error, title in ((True, "Failed"), (False, "Files turned away")):
+        some = [_problem(problem) for problem in found if problem.is_error == is_error]
+        parts += [element("h3", title), *(some or [element("p", "None.")])]
+    return parts
+
+
+def _problem(problem: Problem) -> Html:
+    lines = []
+    for row in problem.examples:
+        where: list[Child] = [element("b", isolated(row["uri"]))]
+        if row["start_s"] is not None:
+            where.append(f" {clock(row['start_s'])} to {clock(row['end_s'])}")
+        if row["detail"]:
+            where += [": ", isolated(row["detail"])]
+        lines.append(element("li", where))
+    more = problem.count - len(lines)
+    title = [element("code", problem.reason), f": {problem.count:,} in {problem.stage}"]
+    return element(
+        "details",
+        element("summary", title),
+        element("ul", lines),
+        element("p", f"{more:,} more are in the tables.", class_="small") if more else None,
+        class_="problem",
+        open=problem.count <= MANY,
+    )
+
+
+def runs(records: Iterable[Mapping[str, Any]]) -> list[Html]:
+    """The last run of every stage: rows, seconds, frames decoded, and its configuration."""
+    rows: list[list[Child]] = []
+    configs = []
+    for record in records:
+        counts, seconds = record.get("counts", {}), record.get("seconds", {})
+        decoded, source = record.get("decoded_frames"), record.get("source_frames")
+        units = ("units", "units_done_before")
+        rows.append(
+            [
+                record["stage"],
+                record.get("status"),
+                *(
+                    _count(counts.get(key))
+                    for key in ("rows", "kept", "rejected", "failed", *units)
+                ),
+                ", ".join(f"{value:,.1f} {key}" for key, value in seconds.items()),
+                f"{decoded / source:.3f}" if decoded is not None and source else "",
+                element("code", (record.get("commit") or "")[:10]),
+            ]
+        )
+        config = json.dumps(record.get("config", {}), indent=2, sort_keys=True, ensure_ascii=False)
+        summary = element("summary", f"Configuration of {record['stage']}")
+        configs.append(element("details", summary, element("pre", config)))
+    counted = ["Rows", "Kept", "Rejected", "Failed", "Units", "Done before"]
+    head = ["Stage", "Status", *counted, "Seconds", "Decoded / source", "Commit"]
+    return [table(head, rows, caption="Last run of each stage"), *configs]
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,135 @@
+"""The wiring, on a real Ray: resume, isolation, conservation."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curation import dataset, pipeline, storage
+from curation.stage import Abort, Unit
+from tests.curation.toy_stage import Doubles, units
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Doubles:
+    (tmp_path / "notes").mkdir()
+    return Doubles(notes=str(tmp_path / "notes"))
+
+
+def runs(stage: Doubles, name: str) -> int:
+    return Path(stage.notes, name).read_text().count("run")
+
+
+def numbers(data: str) -> list[dict]:
+    return sorted(dataset.load(data, "numbers").to_pylist(), key=lambda row: row["id"])
+
+
+def test_units_are_committed_and_not_run_again(tmp_path: Path, stage: Doubles) -> None:
+    data = str(tmp_path / "data")
+    first = pipeline.run(stage, units(stage, {"a": "work", "b": "work"}), data=data)
+    assert first["counts"] == {
+        "rows": 4, "kept": 4, "rejected": 0, "failed": 0, "units": 2, "units_done_before": 0,
+    }  # fmt: skip
+    assert [row["double"] for row in numbers(data)] == [0, 0, 2, 2]
+    more = pipeline.run(stage, units(stage, {"a": "work", "b": "work", "c": "work"}), data=data)
+    assert more["counts"]["units_done_before"] == 2
+    assert (runs(stage, "a"), runs(stage, "c")) == (1, 1)
+    manifest = json.loads((tmp_path / "data/runs/doubles.json").read_text())
+    assert manifest["status"] == "complete" and len(manifest["units"]) == 3
+
+
+def test_units_that_nothing_names_any_more_are_removed(tmp_path: Path, stage: Doubles) -> None:
+    data = str(tmp_path / "data")
+    pipeline.run(stage, units(stage, {"a": "work", "b": "work"}), data=data)
+    pipeline.run(stage, units(stage, {"b": "work"}), data=data)
+    assert len(storage.list_files(dataset.tables_url(data, "numbers"), ".parquet")) == 1
+    assert len(storage.list_files(dataset.tables_url(data, "squares"), ".parquet")) == 1
+
+
+def test_a_unit_that_kills_its_worker_is_tried_twice_and_recorded(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    does = {"a": "work", "bad": "crash", "c": "work", "once": "crash once"}
+    record = pipeline.run(stage, units(stage, does), data=data)
+    assert record["counts"]["rows"] == 8 and record["counts"]["failed"] == 2
+    errors = {row["id"]: row["error"] for row in numbers(data)}
+    assert errors["bad"].startswith("decoder_crashed: ") and errors["bad-b"] == errors["bad"]
+    assert errors["a"] is None and errors["once"] is None
+    assert (runs(stage, "bad"), runs(stage, "once")) == (2, 2)
+
+
+def test_a_unit_that_overruns_its_deadline_is_killed_and_recorded(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    slow = Doubles(notes=stage.notes, limit_s=0.5)
+    record = pipeline.run(slow, units(slow, {"a": "work", "spin": "spin"}), data=data)
+    assert record["counts"]["failed"] == 2
+    errors = {row["id"]: row["error"] for row in numbers(data)}
+    assert errors["spin"] == "deadline: not finished after 0.5 s in each of 2 attempts"
+    assert errors["a"] is None
+    assert storage.list_files(storage.join(data, "runs", "overrun")) == []
+
+
+def test_what_a_stage_did_not_foresee_is_recorded_against_its_rows(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    record = pipeline.run(stage, units(stage, {"a": "work", "bug": "raise"}), data=data)
+    assert record["counts"] | {"failed": 2, "kept": 2} == record["counts"]
+    errors = {row["id"]: row["error"] for row in numbers(data)}
+    assert errors["bug"] == "stage_failed: KeyError: 'a mistake of ours'"
+
+
+def test_what_lies_outside_the_data_stops_the_run_and_keeps_what_is_done(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    pipeline.run(stage, units(stage, {"a": "work"}), data=data)
+    with pytest.raises(Abort, match="does not answer.*Run the same command to continue"):
+        pipeline.run(stage, units(stage, {"a": "work", "x": "stop"}), data=data)
+    assert dataset.load(data, "numbers").num_rows == 2
+    assert json.loads((tmp_path / "data/runs/doubles.json").read_text())["status"] == "running"
+
+
+def test_a_lost_row_is_not_committed(tmp_path: Path, stage: Doubles) -> None:
+    data = str(tmp_path / "data")
+    with pytest.raises(Abort, match="1 rows out of 2 in"):
+        pipeline.run(stage, units(stage, {"a": "lose"}), data=data)
+    assert dataset.load(data, "numbers") is None
+
+
+def test_readers_see_only_the_units_that_count_while_a_stage_runs(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    pipeline.run(stage, units(stage, {"a": "work", "b": "work"}), data=data)
+    manifest = tmp_path / "data/runs/doubles.json"
+    record = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(record | {"status": "running", "units": record["units"][:1]}))
+    assert dataset.load(data, "numbers").num_rows == 2
+
+
+def test_columns_are_checked_before_anything_starts(tmp_path: Path, stage: Doubles) -> None:
+    data = str(tmp_path / "data")
+    with pytest.raises(ValueError, match="doubles reads the table 'given', which .* not hold yet"):
+        pipeline.check([stage], data=data)
+    storage.write_table(dataset.unit_url(data, "given", "x"), pa.table({"other": [1]}))
+    with pytest.raises(ValueError, match=r"reads \['id'\] of the table 'given', which has"):
+        pipeline.check([stage], data=data)
+    pipeline.check([stage], data=data, given=frozenset({"given"}))
+
+
+def test_verdicts_add_up() -> None:
+    table = pa.table({"reject": [None, "dark", "dark", None], "error": [None, None, "x: y", "x: y"]})
+    assert pipeline.verdicts(table) == {"rows": 4, "kept": 1, "rejected": 1, "failed": 2}
+
+
+def test_two_units_that_read_the_same_are_our_mistake(tmp_path: Path, stage: Doubles) -> None:
+    unit = units(stage, {"a": "work"})[0]
+    with pytest.raises(AssertionError, match="two units read the same"):
+        pipeline.run(stage, [unit, Unit(unit.key, 2, rows=unit.rows)], data=str(tmp_path))
