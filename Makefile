@@ -52,8 +52,17 @@ curate: .venv/.ready ## all of the above in one go (FOOTAGE=, DATA=, CONFIG=)
 	$(PY) -m captioning caption $(CAPTION_ON)
 	$(PY) -m curation filter shard audit $(ON)
 
+serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment of its own (MODEL=)
+	$(PY) -m captioning serve --model "$(MODEL)" --port $(PORT)
+
+.venv-vllm/ready: .venv/.ready
+	$(PY) -m captioning install --env .venv-vllm
+
 test: .venv/.ready ## the tests, on two cores, without a GPU or network
 	$(PY) -m pytest -m "not vllm and not slow and not gpu" $(TESTS)
+
+test-vllm: .venv-vllm/ready ## captions of real clips by a real vLLM server with a tiny model
+	DAILIES_REQUIRE_VLLM=1 $(PY) -m pytest -m vllm tests/captioning
 
 check: .venv/.ready ## lint, format and types
 	.venv/bin/ruff check .

@@ -52,7 +52,6 @@ class Packets:
     """The chosen stream's packets in decoding order."""
 
     pts: list[int]
-    dts: list[int]
     is_key: list[bool]
     frame: list[int]
     """The packet's picture as index in presentation order."""
@@ -62,23 +61,22 @@ def index_packets(path: str | Path) -> Packets | None:
     """All packets by demuxing alone (0.004 of a decode); None where stamps are missing or
     repeated.
     """
-    pts, dts, keys = [], [], []
+    pts, keys = [], []
     with open_video(path) as container:
         try:
             for packet in container.demux(choose_stream(container)):
                 if packet.size == 0:
                     continue  # PyAV's flush packet
-                if packet.pts is None or packet.dts is None or packet.is_corrupt:
+                if packet.pts is None or packet.is_corrupt:
                     return None
                 pts.append(packet.pts)
-                dts.append(packet.dts)
                 keys.append(packet.is_keyframe)
         except av.error.FFmpegError:
             return None
     if len(set(pts)) != len(pts):
         return None
     order = {stamp: i for i, stamp in enumerate(sorted(pts))}
-    return Packets(pts, dts, keys, [order[stamp] for stamp in pts])
+    return Packets(pts, keys, [order[stamp] for stamp in pts])
 
 
 def copy_run(packets: Packets, *, start: int, end: int) -> tuple[int, int] | None:
@@ -108,15 +106,16 @@ def copy_allowed(*, codec: str, pixel_format: str, rotation: int, sample_aspect:
 def copy_clip(path: str | Path, packets: Packets, run: tuple[int, int]) -> bytes:
     """An mp4 of the packets [i, j), times from zero."""
     first, last = run
-    start_pts, start_dts = min(packets.pts[first:last]), packets.dts[first]
+    # decoding times that no picture precedes: Matroska has none of its own, and without an edit list
+    # the first must be 0
+    shown = sorted(packets.pts[first:last])
+    delay = max(due - pts for due, pts in zip(shown, packets.pts[first:last], strict=True))
     out = io.BytesIO()
     with open_video(path) as container, _mp4(out) as target:
         source = choose_stream(container)
         stream = target.add_stream_from_template(source)
         if source.codec_context.codec.canonical_name == "hevc":
             stream.codec_context.codec_tag = "hvc1"
-        # without an edit list the first frame may not lie before 0, nor its decoding time after it
-        shift = min(start_pts, start_dts)
         position = -1
         for packet in container.demux(source):
             if packet.size == 0:
@@ -125,8 +124,8 @@ def copy_clip(path: str | Path, packets: Packets, run: tuple[int, int]) -> bytes
             if position >= last:
                 break
             if position >= first:
-                packet.pts -= shift
-                packet.dts -= shift
+                packet.dts = shown[position - first] - shown[0]
+                packet.pts = packets.pts[position] - shown[0] + delay
                 packet.stream = stream
                 target.mux(packet)
     return out.getvalue()
@@ -312,7 +311,7 @@ def count_decord(path: str) -> int:
     try:
         reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         reader[len(reader) - 1]
-    except (RuntimeError, IndexError):
+    except (decord.DECORDError, RuntimeError, IndexError):
         return 0
     return len(reader)
 

@@ -66,6 +66,7 @@ class DecodePass:
         while True:
             try:
                 for packet in container.demux(stream):
+                    self.decode_errors += packet.is_corrupt  # the container lost part of it
                     try:
                         yield from packet.decode()
                     except (av.error.FFmpegError, ValueError):

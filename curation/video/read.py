@@ -23,9 +23,11 @@ def read_frames(
     size is (height, width). Indices count frames as they come out of the decoder. Raises ValueError
     where a frame cannot be had.
     """
+    from decord import DECORDError
+
     try:
         return _read_decord(source, indices, size)
-    except (RuntimeError, OSError):  # decord's errors for what it cannot open, AV1 above all
+    except (DECORDError, RuntimeError):  # what it cannot open, AV1 above all
         return _read_av(source, indices, size)
 
 

@@ -1,0 +1,80 @@
+"""python -m captioning COMMAND: the only place that parses.
+
+caption describes every clip that the filter found eligible, serve runs vLLM in its own environment,
+install makes that environment.
+"""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from captioning.describe import Describe, caption
+from captioning.install import Device, install
+from captioning.serve import Server, serve
+from curation.stage import Abort
+
+PROGRAM = "python -m captioning"
+
+
+def build_parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=PROGRAM, exit_on_error=False, allow_abbrev=False)
+    commands = parser.add_subcommands(dest="command")
+
+    describe = _command("Describe every clip that the filter found eligible.")
+    describe.add_argument("--config", action="config", help="YAML with any of the options below")
+    describe.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    describe.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    describe.add_class_arguments(Describe)
+    commands.add_subcommand("caption", describe)
+
+    server = _command("Run vLLM in its own environment until this is stopped.")
+    server.add_argument("--config", action="config", help="YAML with any of the options below")
+    server.add_class_arguments(Server)
+    commands.add_subcommand("serve", server)
+
+    installer = _command("Make the environment of vLLM, or finish making it.")
+    installer.add_argument("--env", type=Path, default=Path(".venv-vllm"), help="its folder")
+    installer.add_argument("--device", type=Device | None, default=None, help="default: as here")
+    commands.add_subcommand("install", installer)
+    return parser
+
+
+def _command(summary: str) -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
+
+
+def run(command: str, options: Namespace) -> None:
+    knobs = {key: value for key, value in vars(options).items() if key != "config"}
+    if command == "caption":
+        data, workers = knobs.pop("data"), knobs.pop("workers")
+        caption(Describe(**knobs), data=data, workers=workers)
+    elif command == "serve":
+        serve(Server(**knobs))
+    else:
+        install(knobs["env"], device=knobs["device"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 it cannot be done, 2 the command is not understood; a line says why."""
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        return _say(error, code=2)
+    try:
+        chosen = parser.instantiate(options)
+        run(chosen["command"], chosen[chosen["command"]])
+    except (Abort, ValueError) as error:
+        return _say(error, code=1)
+    return 0
+
+
+def _say(error: Exception, *, code: int) -> int:
+    print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""A small real HTTP server that speaks the OpenAI API and answers by script."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+MODEL = "answers-by-script"
+
+
+@dataclass
+class Reply:
+    """What the server sends for one chat request."""
+
+    text: str | None = "A red boat crosses a lake."
+    status: int = 200
+    finish_reason: str = "stop"
+    raw: bytes | None = None
+    hang: bool = False
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that give up close their connections; the default prints a traceback each."""
+
+
+class ChatServer:
+    """Listens on a port of this machine.
+
+    `script` gives the fields of the Reply to the n-th chat request, from 0.
+    """
+
+    model = MODEL
+    good = Reply().text
+
+    def __init__(self) -> None:
+        self.script: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda n, request: {}
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.lock = threading.Lock()
+        self.release = threading.Event()
+        self.in_flight = self.most_in_flight = 0
+        handler = type("Handler", (_Handler,), {"chat": self})
+        self.http = _Http(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.release.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    chat: ChatServer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.chat.lock:
+            number = len(self.chat.requests)
+            self.chat.requests.append(request)
+            self.chat.keys.append(self.headers["authorization"])
+            self.chat.in_flight += 1
+            self.chat.most_in_flight = max(self.chat.most_in_flight, self.chat.in_flight)
+        reply = Reply(**self.chat.script(number, request))
+        if reply.hang:
+            self.chat.release.wait()
+        with self.chat.lock:
+            self.chat.in_flight -= 1
+        if reply.hang:
+            return  # who asked has given up
+        if reply.raw is not None:
+            self._send_bytes(reply.status, reply.raw, "text/html")
+        elif reply.status != 200:
+            self._send(reply.status, {"error": {"message": "as scripted"}})
+        else:
+            message = {"role": "assistant", "content": reply.text}
+            choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
+            self._send(200, {"id": "1", "object": "chat.completion", "choices": [choice]})
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        self._send_bytes(status, json.dumps(body).encode(), "application/json")
+
+    def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    server = ChatServer()
+    yield server
+    server.close()

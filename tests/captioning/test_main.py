@@ -1,0 +1,98 @@
+"""Options, configs and the command line of vLLM."""
+
+from pathlib import Path
+
+import pytest
+
+from captioning.__main__ import build_parser, main
+from captioning.describe import Describe
+from captioning.install import READY, installed
+from captioning.serve import Server, command, environment
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "captioning").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+def test_every_config_is_understood(config: Path) -> None:
+    parser = build_parser()
+    options = parser.parse_args(["caption", "--config", str(config), "--data", "x"])
+    knobs = vars(parser.instantiate(options)["caption"])
+    stage = Describe(**{k: v for k, v in knobs.items() if k not in ("config", "data", "workers")})
+    assert stage.sources[-1] == "measured"
+    assert config.read_text().startswith(
+        "# python -m captioning caption --config configs/captioning/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["caption", "--data", "x", "--surces", "[vlm]"], "--surces"),
+        (["caption", "--data", "x", "--sources", "[vlmm]"], "vlmm"),
+        (["caption", "--data", "x", "--vlm.modell", "m"], "--vlm.modell"),
+        (["caption"], "caption.data"),
+        (["describe"], "describe"),
+        (["install", "--device", "tpu"], "tpu"),
+    ],
+)
+def test_a_misspelt_option_is_one_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and word in said[0]
+
+
+def test_a_misspelt_key_of_a_config_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("sources: [measured]\nvlm:\n  modl: x\n")
+    assert main(["caption", "--config", str(tmp_path / "c.yaml"), "--data", "x"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "modl" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--sources", "[measured, measured]"], "each once"),
+        (["--server.concurrency", "0"], "concurrency = 0"),
+        (["--vlm.answers", "0"], "answers = 0"),
+        (["--sources", "[measured]"], "clips"),  # no such dataset
+    ],
+)
+def test_a_value_that_cannot_be_is_one_line(
+    options: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["caption", "--data", str(tmp_path), *options]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and word in said[0]
+
+
+def test_vllm_is_told_what_the_options_say() -> None:
+    server = Server(model="org/model", name="m", max_model_len=4096, args=["--max-num-seqs", "8"])
+    line = command(server, device="cpu", port=8123)
+    options = dict(zip(line[3::2], line[4::2], strict=False))
+    assert options["--model"] == "org/model" and options["--served-model-name"] == "m"
+    assert options["--host"] == "127.0.0.1" and options["--port"] == "8123"
+    assert options["--limit-mm-per-prompt"] == '{"image": 8, "video": 0}'
+    assert "--enforce-eager" in line and line[-2:] == ["--max-num-seqs", "8"]
+    assert "--enforce-eager" not in command(server, device="cuda", port=8123)
+
+
+def test_only_a_cpu_gets_the_settings_of_a_cpu(tmp_path: Path) -> None:
+    server = Server(model=str(tmp_path), cpu_cache_gb=3)
+    assert environment(server, device="cpu")["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert environment(server, device="cpu")["HF_HUB_OFFLINE"] == "1"
+    on_gpu = environment(Server(model="org/model"), device="cuda")
+    assert not any("CPU" in name or "OFFLINE" in name for name in on_gpu)
+
+
+def test_an_environment_counts_when_its_installation_was_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert installed(tmp_path) is None
+    assert main(["serve", "--model", "m", "--env", str(tmp_path)]) == 1
+    assert "captioning install" in capsys.readouterr().err
+    (tmp_path / READY).write_text("cuda vllm\n")
+    assert installed(tmp_path) == "cuda"
