@@ -120,7 +120,6 @@ def run(
     assert len({unit.key for unit in units}) == len(units), "two units read the same"
     started = time.monotonic()
     tables = list(stage.writes)
-    storage.sweep(storage.join(data, "tables"))
     done = set(stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
     missing = [unit for unit in units if unit.key not in done]
     record = {
@@ -146,6 +145,9 @@ def run(
     for table in tables if stage.unit != "dataset" else ():
         if table not in HEAVY_TABLES:
             merge(data, table)
+    for folder in ("tables", "shards", "runs", "merged"):
+        # half-written files of killed runs, and of workers that this one lost
+        storage.sweep(storage.join(data, folder))
     print(summary(record), flush=True)
     return record
 

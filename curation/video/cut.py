@@ -106,8 +106,8 @@ def copy_allowed(*, codec: str, pixel_format: str, rotation: int, sample_aspect:
 def copy_clip(path: str | Path, packets: Packets, run: tuple[int, int]) -> bytes:
     """An mp4 of the packets [i, j), times from zero."""
     first, last = run
-    # decoding times that no picture precedes: Matroska has none of its own, and without an edit list
-    # the first must be 0
+    # decoding times that no picture precedes: Matroska has none of its own, and without an edit
+    # list the first must be 0
     shown = sorted(packets.pts[first:last])
     delay = max(due - pts for due, pts in zip(shown, packets.pts[first:last], strict=True))
     out = io.BytesIO()

@@ -108,7 +108,9 @@ def test_times_of_variable_frame_rate_are_kept(tmp_path: Path) -> None:
     ).data
     decode = DecodePass(data)
     assert len(list(decode)) == 5
-    assert np.allclose(decode.times_s, np.array([80, 400, 440, 1000, 1040]) / 1000 - 0.08, atol=1e-3)
+    assert np.allclose(
+        decode.times_s, np.array([80, 400, 440, 1000, 1040]) / 1000 - 0.08, atol=1e-3
+    )
 
 
 def test_a_turned_odd_source_is_encoded_upright_with_even_sides(tmp_path: Path) -> None:
@@ -133,9 +135,7 @@ def test_colours_and_range_survive_encoding(tmp_path: Path) -> None:
     for i, colour in enumerate([(255, 255, 255), (0, 0, 0), (220, 40, 40)]):
         image[:, 32 * i : 32 * i + 32] = colour
     for codec, pixel_format in (("libx264", "yuv420p"), ("mjpeg", "yuvj420p")):
-        path = write_video(
-            tmp_path / "a.mkv", [image] * 3, codec=codec, pixel_format=pixel_format
-        )
+        path = write_video(tmp_path / "a.mkv", [image] * 3, codec=codec, pixel_format=pixel_format)
         encoded = encode_clip(path, start=0, end=3, fps=24.0, display=(96, 64), packets=None)
         found = read_frames(encoded.data)[1]
         assert np.abs(found[8:-8, 8:24].astype(int) - 255).max() < 12

@@ -40,9 +40,7 @@ def test_every_frame_is_counted_and_looks_right(
     tmp_path: Path, codec: str, container: str, pixel_format: str
 ) -> None:
     frames = pan(3, 12)
-    path = write_video(
-        tmp_path / f"a.{container}", frames, codec=codec, pixel_format=pixel_format
-    )
+    path = write_video(tmp_path / f"a.{container}", frames, codec=codec, pixel_format=pixel_format)
     decode, pictures = scan(path)
     assert decode.num_frames == 12 and decode.decode_errors == 0
     assert decode.display_size() == (160, 96)

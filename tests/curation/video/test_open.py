@@ -1,4 +1,6 @@
-"""Hostile and broken files: nothing but the file itself may be read, and every refusal has a code."""
+"""Hostile and broken files: nothing but the file itself may be read, and every refusal has a
+code.
+"""
 
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def test_a_header_without_pictures_has_no_frames(tmp_path: Path) -> None:
 
 def test_the_file_name_does_not_decide_what_it_is(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.webm", pan(1, 4), codec="libvpx-vp9")
-    for name in ("wrong.mp4", "none", "odd ü \"q\".txt"):
+    for name in ("wrong.mp4", "none", 'odd ü "q".txt'):
         other = tmp_path / name
         other.write_bytes(path.read_bytes())
         assert len(list(DecodePass(other))) == 4

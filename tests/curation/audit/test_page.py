@@ -1,0 +1,225 @@
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curation import storage
+from curation.audit.gallery import within_budget
+from curation.audit.markup import clock, duration, element, number
+from curation.audit.page import write_page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+Tables = dict[str, pa.Table | None]
+Write = Callable[[str, Tables, pa.Table], None]
+
+
+class Outline(HTMLParser):
+    """Tags, links and text of a page, as any parser sees them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(url: str) -> str:
+    return Path(url).read_text("utf-8")
+
+
+def test_hostile_names_and_captions_stay_text(dataset: str, tables: Tables):
+    page = Outline(read(write_page(dataset)))
+    assert page.tags.count("script") == 1
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert tables["videos"] is not None and tables["captions"] is not None
+    name, caption = tables["videos"]["uri"][2].as_py(), tables["captions"]["caption"][0].as_py()
+    assert name.startswith("b/<script>") and name in page.text
+    assert caption.startswith("</p></article><script>") and caption in page.text
+
+
+def test_page_asks_nothing_of_anyone(dataset: str):
+    page = Outline(read(write_page(dataset)))
+    links = [
+        value for name, value in page.attributes if name in ("src", "href", "action", "srcset")
+    ]
+    assert links
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in links)
+    assert not {"link", "iframe", "object", "form", "base"} & set(page.tags)
+
+
+def test_page_tells_the_numbers(dataset: str):
+    text = Outline(read(write_page(dataset))).text
+    for told in (
+        "5 = 2 kept + 1 rejected + 2 failed",
+        "Every file, clip and sample is accounted for.",
+        "256p_16x9_033f",
+        "too_dark keeps 10 or more, nulls rejected",
+        "≥ 10 (2 beyond)",
+        "6 measured, 1 null",
+        "7 of 7 clips",
+        "same bytes as a/film.mp4",
+        "1.100",  # decoded / source frames
+    ):
+        assert told in text, told
+
+
+def test_same_tables_give_the_same_bytes(dataset: str):
+    first = read(write_page(dataset))
+    assert read(write_page(dataset)) == first
+
+
+def test_three_of_five_keyframes_are_shown(dataset: str):
+    page = Outline(read(write_page(dataset)))
+    assert [value for name, value in page.attributes if name == "alt"] == [
+        "Frame 0 at 0:00.00",
+        "Frame 20 at 0:02.00",
+        "Frame 40 at 0:04.00",
+    ] * 2
+
+
+def test_pictures_keep_within_their_budget():
+    frames = {c: [{"position": p, "jpeg": b"x" * 10} for p in (0, 0.5, 1)] for c in "abc"}
+    shown = within_budget(frames, max_bytes=45)
+    # the middle one of each first, then what is left goes to the first clip
+    assert {c: [row["position"] for row in rows] for c, rows in shown.items()} == {
+        "a": [0, 0.5],
+        "b": [0.5],
+        "c": [0.5],
+    }
+
+
+@pytest.mark.parametrize("last", ["videos", "clips", "filter", "captions"])
+def test_page_can_be_had_at_any_moment(
+    tmp_path: Path, tables: Tables, keyframes: pa.Table, write_dataset: Write, last: str
+):
+    names = list(tables)
+    there = names[: names.index(last) + 1]
+    present = {name: table if name in there else None for name, table in tables.items()}
+    write_dataset(str(tmp_path), present, keyframes)
+    text = Outline(read(write_page(str(tmp_path)))).text
+    assert ("There are no clips yet" in text) == (last == "videos")
+    assert ("There are no captions yet" in text) == (last != "captions")
+    assert "There are no shards yet" in text
+
+
+def test_no_dataset_is_the_users_mistake(tmp_path: Path):
+    with pytest.raises(ValueError, match="holds no tables"):
+        write_page(str(tmp_path / "nothing"))
+
+
+def test_element_escapes_text_and_attributes():
+    assert (
+        element("a", "<b>&\0", title='"><i>')
+        == '<a title="&quot;&gt;&lt;i&gt;">&lt;b&gt;&amp;\ufffd</a>'
+    )
+    assert (
+        element("p", [element("b", "x"), None, 3], hidden=True, id=None)
+        == "<p hidden><b>x</b>3</p>"
+    )
+
+
+def test_numbers_are_legible():
+    assert [duration(h) for h in (1.5, 0.5, 0.005, None)] == [
+        "1.50 h",
+        "30.0 min",
+        "18.0 s",
+        "0.0 s",
+    ]
+    assert [clock(s) for s in (0, 65.25, 3725.999)] == ["0:00.00", "1:05.25", "1:02:06.00"]
+    assert [number(x) for x in (0.123456, 12345.6, 3.0, None, float("nan"))] == [
+        "0.1235",
+        "12,346",
+        "3",
+        "null",
+        "null",
+    ]
+
+
+def rendered(page: Path, tmp_path: Path) -> str:
+    """The document after a real browser has run it."""
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    flags += "--disable-background-networking --disable-component-update --disable-sync --dump-dom"
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *flags.split(), profile, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_runs_the_page_and_nothing_that_the_data_brought(dataset: str, tmp_path: Path):
+    page = read(write_page(dataset))
+    # without the policy, so that escaping alone is what holds; then the last reason's button
+    bare, count = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    assert count == 1
+    own = "<script>function own(what) { document.body.dataset.owned = what; }</script>"
+    press = """<script>
+        const button = [...document.querySelectorAll('.reasons button')].at(-1);
+        button.click();
+        const shown = cards.filter((card) => !card.hidden).map((card) => card.dataset.status);
+        cards[0].querySelector('button.strip').click();
+        const state = {reason: button.firstChild.data.trim(), shown, open: viewer.open};
+        document.title = JSON.stringify(state);
+        </script>"""
+    copy = tmp_path / "copy.html"
+    copy.write_text(
+        bare.replace("<body>", "<body>" + own).replace("</body>", press + "</body>"), "utf-8"
+    )
+    found = rendered(copy, tmp_path)
+    assert "data-owned" not in found.replace(press, "").replace(own, "")
+    title = re.search(r"<title>(.*?)</title>", found)
+    assert title is not None
+    assert json.loads(title[1]) == {"reason": "too_dark", "shown": ["rejected"] * 3, "open": True}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_policy_lets_the_pages_own_script_run_and_no_other(dataset: str, tmp_path: Path):
+    page = read(write_page(dataset))
+    copy = tmp_path / "copy.html"
+    alien = "<script>document.body.dataset.owned = 'yes';</script>"
+    copy.write_text(page.replace("</body>", alien + "</body>"), "utf-8")
+    found = rendered(copy, tmp_path)
+    assert "7 of 7 clips in this gallery" in found
+    assert "<body data-owned" not in found
+
+
+def test_page_of_a_dataset_on_object_storage(
+    tables: Tables,
+    keyframes: pa.Table,
+    write_dataset: Write,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    s3fs = pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("bucket")
+        write_dataset("s3://bucket/set", tables, keyframes)
+        url = write_page("s3://bucket/set")
+        assert url == "s3://bucket/set/audit/index.html"
+        text = Outline(storage.read_bytes(url).decode()).text
+        assert "5 = 2 kept + 1 rejected + 2 failed" in text
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.stop()

@@ -1,0 +1,180 @@
+"""Split on small files made here: shots, division, keyframes, refusals, duplicates."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation.clip import clip_id
+from curation.meters.cuts import Transition
+from curation.stages import inventory, split
+from curation.stages.inventory import Inventory, identify, is_sidecar
+from curation.stages.split import Piece, Split, divide, shots_between
+from tests.videos import pan, write_video
+
+
+def listing(folder: Path) -> pa.Table:
+    stage = Inventory()
+    found = [
+        stage.run({"rows": u.rows})["sources"] for u in inventory.units(stage, footage=str(folder))
+    ]
+    return pa.concat_tables(found)
+
+
+def run(folder: Path, **knobs) -> dict[str, list[dict]]:
+    """All units of a folder, in this process: table -> rows."""
+    stage = Split(**knobs)
+    tables: dict[str, list[dict]] = {"videos": [], "clips": [], "keyframes": []}
+    for unit in split.units(stage, sources=listing(folder)):
+        for name, table in stage.run({"rows": unit.rows}).items():
+            tables[name] += table.to_pylist()
+    return tables
+
+
+def test_shots_lie_between_transitions() -> None:
+    found = shots_between([Transition(10, 10), Transition(20, 25)], num_frames=40)
+    assert found == [
+        Piece(0, 10, "edge", "cut"),
+        Piece(10, 20, "cut", "gradual"),
+        Piece(25, 40, "gradual", "edge"),
+    ]
+    assert shots_between([Transition(0, 9)], num_frames=9) == []
+    assert shots_between([], num_frames=5) == [Piece(0, 5, "edge", "edge")]
+
+
+def test_a_long_shot_is_divided_into_near_equal_pieces_at_frames() -> None:
+    edges = np.arange(101) / 10  # 10 s at 10 fps
+    pieces = divide(Piece(0, 100, "edge", "cut"), edges_s=edges, max_s=4)
+    assert [(p.start, p.end) for p in pieces] == [(0, 33), (33, 67), (67, 100)]
+    assert [p.transition_in for p in pieces] == ["edge", "division", "division"]
+    assert [p.transition_out for p in pieces] == ["division", "division", "cut"]
+    assert divide(Piece(0, 100, "edge", "cut"), edges_s=edges, max_s=10) == [
+        Piece(0, 100, "edge", "cut")
+    ]
+
+
+def test_division_goes_by_time_where_the_rate_varies() -> None:
+    edges = np.concatenate([np.arange(0, 50) * 0.1, 5 + np.arange(0, 11) * 0.5])  # 50 fast, 10 slow
+    pieces = divide(Piece(0, 60, "edge", "edge"), edges_s=edges, max_s=5)
+    assert [(p.start, p.end) for p in pieces] == [(0, 50), (50, 60)]
+    slow = divide(Piece(50, 60, "edge", "edge"), edges_s=edges, max_s=0.2)
+    assert [p.end - p.start for p in slow] == [1] * 10  # a frame longer than max_s is not divided
+
+
+def test_shots_of_a_film_with_their_times_and_keyframes(tmp_path: Path) -> None:
+    film = np.concatenate([pan(1, 30), pan(4, 48), pan(2, 20)])
+    path = write_video(tmp_path / "film.mp4", film)
+    tables = run(tmp_path, max_s=1.5)
+    (video,) = tables["videos"]
+    assert (video["num_frames"], video["decoded_frames"]) == (98, 98)
+    assert video["video_id"] == identify(str(path))[0]
+    assert video["error"] is None and video["reject"] is None
+    clips = tables["clips"]
+    assert [(c["start_frame"], c["end_frame"]) for c in clips] == [
+        (0, 30),
+        (30, 54),
+        (54, 78),
+        (78, 98),
+    ]
+    assert [(c["transition_in"], c["transition_out"]) for c in clips] == [
+        ("edge", "cut"), ("cut", "division"), ("division", "cut"), ("cut", "edge"),
+    ]  # fmt: skip
+    assert clips[1]["start_s"] == pytest.approx(30 / 24) and clips[1]["end_s"] == pytest.approx(
+        54 / 24
+    )
+    assert clips[1]["fps"] == pytest.approx(24)
+    assert clips[0]["clip_id"] == clip_id(video["video_id"], start_frame=0, end_frame=30)
+    assert all(c["motion_width_pct_per_s"] > 5 and c["black_frames_pct"] == 0 for c in clips)
+    for clip in clips:
+        mine = [k for k in tables["keyframes"] if k["clip_id"] == clip["clip_id"]]
+        assert 1 <= len(mine) <= 3
+        assert all(clip["start_frame"] <= k["frame"] < clip["end_frame"] for k in mine)
+        assert all(0 <= k["position"] <= 1 and k["jpeg"][:2] == b"\xff\xd8" for k in mine)
+
+
+def test_a_shot_too_short_to_be_sampled_still_gets_a_picture(tmp_path: Path) -> None:
+    film = np.concatenate([pan(1, 40), pan(4, 7), pan(2, 40)])
+    write_video(tmp_path / "film.mp4", film)
+    tables = run(tmp_path)
+    short = next(c for c in tables["clips"] if c["num_frames"] == 7)
+    assert [k for k in tables["keyframes"] if k["clip_id"] == short["clip_id"]]
+    assert tables["videos"][0]["decoded_frames"] <= 1.1 * 87
+
+
+def test_an_image_is_a_clip_of_one_frame(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(pan(1, 1)[0]).save(tmp_path / "photo.png")
+    tables = run(tmp_path)
+    (clip,) = tables["clips"]
+    assert (clip["num_frames"], clip["fps"], clip["width"]) == (1, None, 160)
+    assert tables["videos"][0]["is_image"] and len(tables["keyframes"]) == 1
+    assert clip["motion_width_pct_per_s"] is None and clip["frozen_pct"] is None
+
+
+def test_files_with_the_same_bytes_are_decoded_once(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "b.mp4", pan(1, 12))
+    for name in ("a copy.mp4", "z.mov"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    tables = run(tmp_path)
+    fates = {Path(v["uri"]).name: v["reject"] for v in tables["videos"]}
+    assert fates == {"a copy.mp4": None, "b.mp4": "duplicate_file", "z.mov": "duplicate_file"}
+    assert len({v["video_id"] for v in tables["videos"]}) == 1
+    assert len(tables["clips"]) == 1
+
+
+def test_bad_files_keep_their_row_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "empty too.mp4").write_bytes(b"")
+    (tmp_path / "page.mp4").write_text("<html>")
+    (tmp_path / "notes.txt").write_text("nobody's sidecar")
+    tables = run(tmp_path)
+    codes = {Path(v["uri"]).name: v["error"].split(":")[0] for v in tables["videos"]}
+    assert codes == {
+        "empty.mp4": "empty_file",
+        "empty too.mp4": "empty_file",
+        "page.mp4": "not_media",
+        "notes.txt": "not_media",
+    }
+    assert tables["clips"] == []
+
+
+def test_text_beside_a_video_is_its_sidecar(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", pan(1, 12))
+    (tmp_path / "film.vtt").write_text("WEBVTT")
+    fates = {Path(v["uri"]).name: v["reject"] for v in run(tmp_path)["videos"]}
+    assert fates == {"film.mp4": None, "film.vtt": "sidecar"}
+    assert is_sidecar("s3://b/a.b.txt", stems={"s3://b/a.b"})
+    assert not is_sidecar("s3://b/other/a.txt", stems={"s3://b/a"})
+
+
+def test_a_source_longer_than_allowed_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", pan(1, 48))
+    (video,) = run(tmp_path, max_source_s=1.0)["videos"]
+    assert video["error"] == "too_long: more than 1 s of footage"
+
+
+def test_a_failed_unit_keeps_its_row(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", pan(1, 6))
+    stage = Split()
+    (unit,) = split.units(stage, sources=listing(tmp_path))
+    tables = stage.failed({"rows": unit.rows}, error="decoder_crashed: twice")
+    assert tables["videos"].to_pylist()[0]["error"] == "decoder_crashed: twice"
+    assert tables["clips"].num_rows == 0
+
+
+def test_knobs_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected max_s > 0 and min_shot_frames >= 1"):
+        Split(max_s=0)
+
+
+def test_a_unit_is_named_by_what_it_reads(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", pan(1, 6))
+    sources = listing(tmp_path)
+    (first,) = split.units(Split(), sources=sources)
+    (same,) = split.units(Split(), sources=sources)
+    (other,) = split.units(Split(max_s=3), sources=sources)
+    assert first.key == same.key != other.key
+    touched = sources.drop_columns("version").append_column("version", pa.array(["later"]))
+    assert first.key != split.units(Split(), sources=touched)[0].key
