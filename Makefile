@@ -8,6 +8,9 @@ RUN ?= demo/run
 MODEL ?= Qwen/Qwen3-VL-2B-Instruct
 PORT ?= 8000
 PYTHON ?= python3
+LAST ?= $(RUN)/checkpoints/last.ckpt
+export PROMPT ?= ["Orange fish swim over a coral reef.", "Green farmland with a river, seen from the air."]
+SAMPLE ?= --frames 9 --height 48 --width 80 --fps 8 --steps 24 --guidance 2
 
 PY = .venv/bin/python
 ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
@@ -57,6 +60,24 @@ serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment
 
 .venv-vllm/ready: .venv/.ready
 	$(PY) -m captioning install --env .venv-vllm
+
+# OMP_WAIT_POLICY: threads that spin while they wait take the core from the loader
+train: .venv/.ready ## train a video DiT on the shards (TRAIN_CONFIG=, RUN=; RESUME=1 goes on from the last checkpoint)
+	OMP_WAIT_POLICY=passive $(PY) -m training fit --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" $(if $(RESUME),--ckpt_path "$(LAST)")
+
+sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/samples
+	$(PY) -m training sample --config "$(TRAIN_CONFIG)" --ckpt "$(LAST)" --prompt "$$PROMPT" --output "$(RUN)/samples" $(SAMPLE)
+
+evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise
+	$(PY) -m training validate --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" --ckpt_path "$(LAST)"
+
+demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training -> a sampled video
+	$(PY) -m curation demo-footage --footage demo/footage --truth demo/truth.json
+	$(MAKE) curate FOOTAGE=demo/footage DATA=demo/data
+	$(PY) -m curation demo-report --data demo/data --truth demo/truth.json
+	$(MAKE) train DATA=demo/data RUN=demo/run
+	$(MAKE) sample RUN=demo/run
+	@echo; echo "look at demo/data/audit/index.html and demo/run/samples/contact_sheet.png"
 
 test: .venv/.ready ## the tests, on two cores, without a GPU or network
 	$(PY) -m pytest -m "not vllm and not slow and not gpu" $(TESTS)

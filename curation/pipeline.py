@@ -36,6 +36,7 @@ from curation.dataset import (  # noqa: F401
     load,
     manifest_url,
     merge,
+    merged_url,
     num_rows,
     require,
     stems,
@@ -131,6 +132,9 @@ def run(
         "commit": _commit(),
     }
     write_manifest(data, record)
+    for table in tables if missing else ():
+        # a unit whose file was removed to have it done again may give other rows this time
+        storage.remove(merged_url(data, table))
     cpu_s = _run_missing(stage, missing, data=data, workers=workers)
     counts = conserve(stage, units, data=data)
     counts |= {"units": len(units), "units_done_before": len(units) - len(missing)}

@@ -72,7 +72,7 @@ class Pack(Stage):
         return {"index": pa.Table.from_pylist(index, schema=INDEX)}
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
-        raise AssertionError(f"a shard cannot be given up: {error}")
+        raise Abort(error)  # nothing is wrong with the samples; without its tar none may be named
 
 
 def _media(rows: list[dict[str, Any]]) -> dict[str, bytes]:
@@ -205,6 +205,7 @@ def run(
     if rebuild:
         _remove_all(data)
     base = _base(data)
+    where = _media_places(base, data=data)
     clips = _kept_clips(data)
     for clip in clips:
         clip["bucket"] = stage.bucket(clip)
@@ -216,6 +217,7 @@ def run(
         )
         clip["standing"] = row if stands else None
     cut_units = shard.units(stage, clips)
+    _forget_lost(cut_units, where, data=data)
     # older rows of the shard table are the base of a resumed run until the new index stands
     record = pipeline.run(stage, cut_units, data=data, workers=workers, clean=False)
     rows = dataset.load(data, "shard")
@@ -227,12 +229,14 @@ def run(
         samples_per_shard=stage.samples_per_shard,
         shard_bytes=stage.shard_mb * 1e6,
     )
-    where = _media_places(base, data=data)
     pack = Pack()
+    where = _media_places(base, data=data)
     pack_units = [
         _pack_unit(pack, name, [samples[k] for k in keys], where, data=data)
         for name, keys in shards.items()
     ]
+    # before any tar is written: rows of the index that tell of another tar under that name
+    pipeline.remove_stale(pack, pack_units, data=data)
     pipeline.run(pack, pack_units, data=data, workers=workers)
     _write_index(cut_units, data=data)
     pipeline.remove_stale(stage, cut_units, data=data)
@@ -265,8 +269,54 @@ def _base(data: str) -> _Base:
     shards: dict[str, list[str]] = {}
     for key, name in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):
         shards.setdefault(name, []).append(key)
+    present = _present_keys(list(shards), data=data)
+    shards = {
+        name: keys
+        for name, listed in shards.items()
+        if (keys := [key for key in listed if key in present[name]])
+    }
     keys = {key for keys in shards.values() for key in keys}
     return _Base({key: row for key, row in rows.items() if key in keys}, shards)
+
+
+def _present_keys(names: list[str], *, data: str) -> dict[str, set[str]]:
+    """Shard name -> keys in its tar now, which a run killed before it wrote its index may have
+    replaced.
+
+    The unit of a tar's rows is written after the tar and removed before the tar is written again:
+    only where there is none the tar itself has to be asked.
+    """
+    present: dict[str, set[str]] = {}
+    files = storage.list_files(dataset.tables_url(data, "index"), ".parquet")
+    for file in dataset.fewest_files(data, "index", files):
+        for row in storage.read_table(file, columns=["key", "shard"]).to_pylist():
+            present.setdefault(row["shard"], set()).add(row["key"])
+    for name in names:
+        if name not in present:
+            present[name] = _keys_of_tar(storage.join(data, "shards", name))
+    return present
+
+
+def _keys_of_tar(url: str) -> set[str]:
+    if not storage.exists(url):
+        return set()
+    with storage.local_copy(url) as path, tarfile.open(path, "r:") as tar:
+        return {member.name.partition(".")[0] for member in tar}
+
+
+def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None:
+    """Have units cut again that are done, but whose media are in no tar and wait nowhere."""
+    for unit in units:
+        url = dataset.unit_url(data, "shard", unit.key)
+        assert unit.rows is not None
+        if set(unit.rows["clip_id"].to_pylist()) <= where.keys() or not storage.exists(url):
+            continue
+        cut_rows = storage.read_table(url, columns=["clip_id", "reject", "error"]).to_pylist()
+        if any(
+            row["clip_id"] not in where and row["reject"] is None and row["error"] is None
+            for row in cut_rows
+        ):
+            storage.remove(url)
 
 
 def _kept_clips(data: str) -> list[dict[str, Any]]:

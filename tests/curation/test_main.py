@@ -1,0 +1,39 @@
+"""The command line: every shipped config parses, and a mistake gets one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.__main__ import main, parser
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "curation").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_config_parses_and_says_how_it_is_run(path: Path) -> None:
+    assert path.read_text().startswith("# make ")
+    args = parser().parse_args(["filter", "--config", str(path), "--data", "x"])
+    assert parser().instantiate(args).filter.rules
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["spilt", "--data", "x"], 2, "'spilt' is not a stage; expected one or more of split,"),
+        (["split", "--data", "x", "--split.maxs", "3"], 2, "--split.maxs"),
+        (["split", "--data", "x", "--split.max_s", "long"], 2, "split.max_s"),
+        (["split", "--data", "x", "--split.max_s", "-1"], 2, "expected max_s > 0"),
+        (["split", "--data", "x"], 1, "--footage is missing"),
+        (["filter"], 1, "--data is missing"),
+        (["filter", "--data", "/nowhere/x"], 1, "filter reads the table 'clips', which"),
+        (["split", "--data", "x", "--footage", "/nowhere"], 1, "FOOTAGE='/nowhere' holds no files"),
+        (["split", "--data", "x", "--config", "/nowhere.yaml"], 2, "nowhere.yaml"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    words: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [str(tmp_path / "data") if word == "x" else word for word in words]
+    assert main(words) == status
+    said = capsys.readouterr().err.strip()
+    assert sentence in said and "Traceback" not in said and len(said.splitlines()) == 1

@@ -1,0 +1,110 @@
+"""A small dataset on disk, written by hand to the shard contract: the answer is known by
+construction.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.clip import INDEX
+
+Spec = tuple[str, int, int, float | None, int, int]
+
+SPECS: list[Spec] = [
+    # (media, first_frame, frames, fps, height, width); frame i of the file has grey level 10 * i
+    ("mp4", 0, 9, 8.0, 48, 80),
+    ("mp4", 3, 7, 8.0, 80, 48),
+    ("mp4", 0, 17, 24.0, 64, 64),
+    ("mp4", 0, 5, 8.0, 48, 64),
+    ("mp4", 2, 21, 16.0, 48, 80),
+    ("png", 0, 1, None, 64, 96),
+]
+AFTER_END = 2
+"""Frames of the file behind the sample's last one, as mode `copy` leaves them."""
+
+
+def grey_video(num_frames: int, *, fps: float, height: int, width: int) -> bytes:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(fps), options={"crf": "1", "g": "8"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(num_frames):
+            image = np.full((height, width, 3), 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def write_shards(data: Path, specs: list[Spec]) -> Path:
+    """`shards/` of a dataset with one tar; clip i has the key `clip-i` and the caption `grey clip
+    i`.
+    """
+    folder = data / "shards" / "bucket"
+    folder.mkdir(parents=True)
+    rows = []
+    with tarfile.open(folder / "bucket-000000.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, (media, first_frame, num_frames, fps, height, width) in enumerate(specs):
+            if media == "mp4":
+                content = grey_video(
+                    first_frame + num_frames + AFTER_END, fps=fps, height=height, width=width
+                )
+            else:
+                content = cv2.imencode(".png", np.full((height, width, 3), 200, np.uint8))[
+                    1
+                ].tobytes()
+            key, caption = f"clip-{number}", f"grey clip {number}"
+            members = {
+                "media": content,
+                "json": json.dumps({"clip_id": key}).encode(),
+                "txt": caption.encode(),
+            }
+            row: dict[str, Any] = {
+                "key": key,
+                "bucket": "bucket",
+                "shard": "bucket/bucket-000000.tar",
+                "media": media,
+                "first_frame": first_frame,
+                "num_frames": num_frames,
+                "fps": fps,
+                "height": height,
+                "width": width,
+                "duration_s": num_frames / (fps or 1),
+                "caption_chars": len(caption),
+            }
+            for part, payload in members.items():
+                info = tarfile.TarInfo(f"{key}.{media if part == 'media' else part}")
+                info.size = len(payload)
+                row[f"offset_{part}"], row[f"size_{part}"] = (
+                    tar.offset + tarfile.BLOCKSIZE,
+                    len(payload),
+                )
+                tar.addfile(info, io.BytesIO(payload))
+            rows.append(row)
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), data / "shards" / "index.parquet")
+    return data
+
+
+@pytest.fixture(scope="session")
+def specs() -> list[Spec]:
+    """(media, first frame, frames, fps, height, width) of every sample of `dataset`."""
+    return SPECS
+
+
+@pytest.fixture(scope="session")
+def make_shards() -> Callable[[Path, list[Spec]], Path]:
+    return write_shards
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("dataset"), SPECS)

@@ -1,0 +1,31 @@
+"""Every YAML in configs/training parses, and begins with the command that runs it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training.__main__ import main
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = sorted((REPOSITORY / "configs" / "training").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_it_parses(
+    path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["training"])  # LightningCLI warns where both are given
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert end.value.code == 0
+    merged = yaml.safe_load(capsys.readouterr().out)
+    assert merged["trainer"]["max_steps"] > 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_its_first_line_is_the_command(path: Path) -> None:
+    relative = path.relative_to(REPOSITORY)
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# python -m training fit --config ")
+    assert str(relative) in first

@@ -1,0 +1,116 @@
+"""Frame i of every test file is of grey level 10 i, so pixels say which frame was read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.index import load_index
+from training.models.patches import Grid
+from training.plan import View
+from training.reader import ClipReader, frame_indices
+
+GRID = Grid(frames=1, pixels=4, patch=(1, 2, 2))
+
+
+def reader(dataset: Path, view: View, *, seed: int = 0, cache_mb: int = 0) -> ClipReader:
+    return ClipReader(load_index(str(dataset)), grid=GRID, view=view, seed=seed, cache_mb=cache_mb)
+
+
+def frame_numbers(video: np.ndarray) -> list[int]:
+    return [round(float(frame.mean()) / 10) for frame in video]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_samples_own_frames_are_read(dataset: Path, specs: list, number: int) -> None:
+    _, first_frame, num_frames, fps, height, width = specs[number]
+    clip = reader(dataset, View()).read(number, epoch=0, purpose="train")
+    assert clip.video_THWC.shape == (num_frames, height, width, 3)
+    assert frame_numbers(clip.video_THWC.numpy()) == list(
+        range(first_frame, first_frame + num_frames)
+    )
+    assert clip.times_s.tolist() == pytest.approx([i / fps for i in range(num_frames)])
+    assert clip.caption == f"grey clip {number}"
+
+
+def test_an_image_is_a_clip_of_one_frame(dataset: Path) -> None:
+    clip = reader(dataset, View(area_px=1536)).read(5, epoch=0, purpose="train")
+    assert clip.video_THWC.shape == (1, 32, 48, 3)
+    assert (clip.video_THWC == 200).all()
+    assert clip.times_s.tolist() == [0.0]
+
+
+def test_frame_rate_and_window(dataset: Path) -> None:
+    clip = reader(dataset, View(fps=8, max_frames=4, window="first")).read(
+        2, epoch=0, purpose="train"
+    )
+    assert frame_numbers(clip.video_THWC.numpy()) == [0, 3, 6, 9]
+    assert clip.times_s.tolist() == pytest.approx([0, 1 / 8, 2 / 8, 3 / 8])
+    starts = set()
+    for epoch in range(20):
+        clip = reader(dataset, View(fps=8, max_frames=4)).read(2, epoch=epoch, purpose="train")
+        numbers = frame_numbers(clip.video_THWC.numpy())
+        assert np.diff(numbers).tolist() == [3, 3, 3]
+        starts.add(numbers[0])
+    assert starts <= set(range(8))
+    assert len(starts) > 4
+
+
+@pytest.mark.parametrize("fps", [24.0, 23.976, 25.0, 29.97, 30.0, 12.0, 5.0])
+def test_every_planned_frame_exists(fps: float) -> None:
+    """At any pair of rates the plan's number of frames fits into the clip."""
+    from training.plan import sample_shape
+
+    for num_frames in range(1, 80):
+        for rate in (3.0, 8.0, 16.0, 24.0):
+            view = View(fps=rate)
+            frames = sample_shape(num_frames, fps, 64, 64, grid=GRID, view=view).frames
+            row = {"num_frames": num_frames, "fps": fps, "first_frame": 7}
+            indices = frame_indices(row, frames=frames, view=view, rng_key="any")
+            assert indices[0] >= 7
+            assert indices[-1] < 7 + num_frames
+            assert len(set(indices)) == frames
+
+
+def test_the_picture_is_cut_about_its_centre_not_bent(dataset: Path) -> None:
+    """48 x 80 at 16 x 32 pixels: the aspect 5:3 covers 2:1 and loses rows, not columns."""
+    clip = reader(dataset, View(area_px=600)).read(0, epoch=0, purpose="train")
+    assert clip.video_THWC.shape[1:3] == (16, 32)
+
+
+def test_cache_and_order_change_nothing(dataset: Path) -> None:
+    view = View(max_frames=3)
+    plain, cached = reader(dataset, view), reader(dataset, view, cache_mb=1)
+    for epoch in (0, 1, 0, 1):
+        for number in (3, 0, 4, 5):
+            one = plain.read(number, epoch=epoch, purpose="train")
+            other = cached.read(number, epoch=epoch, purpose="train")
+            assert one.rng_key == other.rng_key
+            assert (one.video_THWC == other.video_THWC).all()
+    assert cached.cache.clips
+
+
+def test_streams_differ_by_seed_epoch_purpose_and_sample(dataset: Path) -> None:
+    keys = {
+        reader(dataset, View(), seed=seed).read(number, epoch=epoch, purpose=purpose).rng_key
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for purpose in ("train", "fixed")
+        for number in (0, 5)
+    }
+    assert len(keys) == 16
+
+
+def test_a_sample_that_cannot_be_decoded_is_named(dataset: Path) -> None:
+    broken = reader(dataset, View())
+    row = broken.index.row(0)
+    from training.reader import decode
+
+    with pytest.raises(
+        ValueError, match="sample clip-5 of bucket/bucket-000000.tar cannot be decoded"
+    ):
+        decode(b"not a picture", row=broken.index.row(5), indices=[0], size=(8, 8))
+    with pytest.raises(
+        ValueError, match="sample clip-0 of bucket/bucket-000000.tar cannot be decoded"
+    ):
+        decode(broken.index.read(row, "media"), row=row, indices=[500], size=(8, 8))

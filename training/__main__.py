@@ -1,0 +1,155 @@
+"""`python -m training fit | validate | sample --config configs/training/….yaml`: the only place
+that parses.
+
+LightningCLI builds trainer, model and data from YAML; `--help` of a sub-command lists every knob.
+"""
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from curation import storage
+from training.callbacks import AtomicCheckpointIO, Ema, FixedBatch, Meters, SaveCheckpoint
+from training.data import VideoData
+from training.module import VideoFlow
+from training.record import git_commit
+from training.sample import generate, load_ema, write_samples
+
+
+class VideoTrainer(Trainer):
+    """Lightning's trainer, and sampling as one more thing to do with a model."""
+
+    def sample(
+        self,
+        model: VideoFlow,
+        *,
+        ckpt: str,
+        prompt: list[str] | str,
+        output: str = "samples",
+        frames: int = 17,
+        height: int = 256,
+        width: int = 256,
+        fps: float = 24.0,
+        steps: int = 40,
+        guidance: float = 4.0,
+        seed: int = 0,
+        datamodule: Any = None,
+    ) -> None:
+        """Write a video per prompt, and a contact sheet of all.
+
+        Args:
+            ckpt: checkpoint of a training run with the same config; its EMA weights are used.
+            prompt: a prompt, or a list of them such as '["a red car", "a river"]'.
+            output: folder for sample-00.mp4, …, contact_sheet.png and sample.json.
+            frames: frames of each video.
+            height: in pixels.
+            width: in pixels.
+            fps: frames per second.
+            steps: Euler steps from noise to data.
+            guidance: strength of the prompt; 1 is none.
+            seed: of the noise.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        step = load_ema(model, ckpt)
+        model.to(self.strategy.root_device).eval()
+        how = {
+            "frames": frames,
+            "height_px": height,
+            "width_px": width,
+            "steps": steps,
+            "guidance": guidance,
+            "seed": seed,
+        }
+        videos = generate(model, prompts, fps=fps, **how)
+        record = {**how, "ckpt": ckpt, "trained_steps": step}
+        write_samples(videos, prompts=prompts, fps=fps, output=output, record=record)
+        print(f"{len(videos)} videos of {frames} frames and contact_sheet.png in {output}")
+
+
+class SaveRun(SaveConfigCallback):
+    """The merged config, seed and commit into the output folder."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert trainer.state.fn is not None
+        folder, command = trainer.default_root_dir, trainer.state.fn.value
+        config = self.parser.dump(self.config, skip_none=False)
+        storage.commit(storage.join(folder, f"{command}.yaml"), config.encode())
+        run = {"commit": git_commit(), "seed": self.config.get("seed_everything")}
+        storage.commit(storage.join(folder, f"{command}.json"), json.dumps(run, indent=1).encode())
+
+
+class TrainingCLI(LightningCLI):
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in ("fit", "validate")} | {
+            "sample": {"model", "datamodule"}
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.grid", "data.grid", apply_on="instantiate")
+        parser.add_lightning_class_args(Ema, "ema")
+        parser.add_lightning_class_args(SaveCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Meters, "meters")
+        parser.add_lightning_class_args(FixedBatch, "fixed_batch")
+
+    def before_instantiate_classes(self) -> None:
+        ckpt_path = self._get(self.config, "ckpt_path")
+        if ckpt_path and not Path(ckpt_path).is_file():
+            raise ValueError(
+                f"no checkpoint at {ckpt_path}, expected a file such as "
+                "<output>/checkpoints/last.ckpt"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        knobs = self._get(self.config_init, "trainer")
+        kwargs["plugins"] = [AtomicCheckpointIO(), *(knobs["plugins"] or [])]
+        if self.subcommand == "fit" and knobs["logger"] is None:
+            kwargs["logger"] = TensorBoardLogger(
+                knobs["default_root_dir"], name="", version="tensorboard"
+            )
+        return super().instantiate_trainer(**kwargs)
+
+
+def main(args: list[str] | None = None) -> None:
+    # the loader is rightly not "resumable": the plan's cursor is what resumes
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    # Lightning advertises a service of its own at every start
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage().lower()
+    )
+    TrainingCLI(
+        VideoFlow,
+        VideoData,
+        args=args,
+        trainer_class=VideoTrainer,
+        save_config_callback=SaveRun,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        trainer_defaults={
+            "default_root_dir": "build/training",
+            "max_epochs": -1,  # the plan has no end; max_steps is the length of a run
+            "use_distributed_sampler": False,
+            "num_sanity_val_steps": 0,
+            "enable_progress_bar": False,
+        },
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+        if not {"training", "curation"} & set(raised_in):  # not one of our sentences
+            raise
+        sys.exit(f"error: {error}")

@@ -1,0 +1,81 @@
+"""`shards/index.parquet` as a table in memory, and random reads by offset from the tars.
+
+One row is one sample: where its bytes lie and what shape it has, so that a whole epoch is planned
+without opening a tar. Rows are taken in the order of their key, whatever order the file has.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from curation import storage
+from curation.clip import INDEX
+
+COLUMNS = [
+    name for name in INDEX.names if name not in ("bucket", "offset_json", "size_json", "duration_s")
+]
+"""The columns that training reads; the index holds more, and unknown ones are ignored."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The samples of one dataset."""
+
+    data: str
+    """Folder or s3:// URL of the dataset."""
+    table: pa.Table
+    """`COLUMNS`, in the order of `key`."""
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def row(self, number: int) -> dict[str, Any]:
+        return self.table.slice(number, 1).to_pylist()[0]
+
+    def column(self, name: str) -> np.ndarray:
+        return self.table[name].to_numpy()
+
+    def read(self, row: dict[str, Any], part: Literal["media", "txt"]) -> bytes:
+        """Bytes of one member of a sample: one ranged read, locally a seek."""
+        url, size = storage.join(self.data, "shards", row["shard"]), row[f"size_{part}"]
+        content = storage.read_bytes(url, offset=row[f"offset_{part}"], size=size)
+        if len(content) != size:
+            raise ValueError(
+                f"{url} ends early: {size} bytes of {row['key']}.{part} expected, "
+                f"{len(content)} there; "
+                "the index does not belong to this shard, run `make shard` again"
+            )
+        return content
+
+
+def load_index(data: str) -> Index:
+    """Read and check the index of a dataset."""
+    url = storage.join(data, "shards", "index.parquet")
+    if not storage.exists(url):
+        raise ValueError(
+            f"no index at {url}, expected a dataset with shards: run `make shard DATA={data}` first"
+        )
+    table = storage.read_table(url)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(
+            f"{url} lacks the columns {missing}: write the shards again with `make shard`"
+        )
+    if not table.num_rows:
+        raise ValueError(
+            f"{url} has no samples: every clip was rejected, see {data}/audit/index.html"
+        )
+    return Index(data=data, table=table.select(COLUMNS).sort_by("key"))
+
+
+def index_hash(index: Index) -> str:
+    """Content of all columns that training reads: equal exactly when every planned byte is
+    equal.
+    """
+    digest = hashlib.sha256()
+    for name in COLUMNS:
+        digest.update("\0".join(map(str, index.table[name].to_pylist())).encode() + b"\n")
+    return digest.hexdigest()[:32]

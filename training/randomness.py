@@ -1,0 +1,25 @@
+"""Random streams keyed by what they are for, never by rank, worker or order of reading.
+
+Noise, timestep, caption drop and time window of a sample come from a hash of (seed, sample id,
+epoch, purpose). So a run on another number of workers or devices, or one that was stopped and
+resumed, draws the same numbers."""
+
+import hashlib
+
+import torch
+
+
+def key(*parts: object) -> str:
+    """One string for one sample's stream, such as `0/3/<clip id>` for seed 0, epoch 3."""
+    return "/".join(str(part) for part in parts)
+
+
+def seed_of(*parts: object) -> int:
+    """63 bits, the same on every machine (Python's own `hash` differs between processes)."""
+    digest = hashlib.sha256(key(*parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """A CPU generator: drawing on the CPU gives equal noise on every kind of device."""
+    return torch.Generator().manual_seed(seed_of(*parts))

@@ -1,0 +1,162 @@
+"""Prompts to videos: Euler steps from noise to data under guidance, with the EMA weights of a
+checkpoint.
+
+Any size, length and frame rate on the model's grid; all prompts travel as one pack.
+Writes one mp4 per prompt, a contact sheet of all, and how they were made.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from curation import storage
+from curation.video import write_mp4
+from training import flow as equations
+from training.callbacks import load_weights
+from training.models.patches import unpatchify
+from training.models.text import pack_ids
+from training.module import VideoFlow
+from training.pack import make_pack, unit_to_pixels
+from training.randomness import generator, key
+from training.record import git_commit
+
+SHEET_FRAMES = 8
+SHEET_TILE_PX = 192
+"""Frames and their width on the contact sheet: 8 fit a screen."""
+
+
+def load_ema(module: VideoFlow, ckpt: str) -> int:
+    """Put a checkpoint's EMA weights into the network; returns the optimizer step it was saved
+    at.
+    """
+    if not Path(ckpt).is_file():
+        raise ValueError(
+            f"no checkpoint at {ckpt}, expected a file such as "
+            "<output>/checkpoints/last.ckpt: train first"
+        )
+    checkpoint: dict[str, Any] = torch.load(ckpt, map_location="cpu", weights_only=True)
+    weights = checkpoint["ema"]["weights"]
+    own = {
+        name: tuple(value.shape) for name, value in module.named_parameters() if value.requires_grad
+    }
+    if own != {name: tuple(value.shape) for name, value in weights.items()}:
+        raise ValueError(
+            f"{ckpt} holds a network of another size than the config: "
+            "give the config it was trained with"
+        )
+    load_weights(module, weights)
+    return checkpoint["global_step"]
+
+
+@torch.no_grad()
+def generate(
+    module: VideoFlow,
+    prompts: list[str],
+    *,
+    frames: int,
+    height_px: int,
+    width_px: int,
+    fps: float,
+    steps: int,
+    guidance: float,
+    seed: int,
+) -> list[np.ndarray]:
+    """One video per prompt, uint8 T x H x W x 3."""
+    grid = module.grid
+    check_grid(module, frames=frames, height_px=height_px, width_px=width_px)
+    latent_frames, latent_size = (
+        grid.latent_frames(frames),
+        (height_px // grid.pixels, width_px // grid.pixels),
+    )
+    captions = (
+        prompts if guidance == 1 else prompts + [""] * len(prompts)
+    )  # two halves: with and without text
+    text_ids_M, cu_text = pack_ids(module.text.tokenize(captions))
+    blank = torch.zeros(module.vae.channels, latent_frames, *latent_size, device=module.device)
+    pack = make_pack(
+        [blank] * len(captions),
+        times_s=[torch.arange(frames) / fps] * len(captions),
+        text_ids_M=text_ids_M,
+        cu_text=cu_text,
+        rng_keys=captions,
+        grid=grid,
+    )
+    text_MD = module.text(pack.text_ids_M, pack.cu_text)
+    tokens = pack.lengths[0]
+    x_ND = torch.cat(
+        [noise_of(module, key(seed, "sample", i), tokens) for i in range(len(prompts))]
+    )
+    times = equations.sampling_times(steps, shift=module.flow.shift(tokens))
+    for t, t_next in zip(times, times[1:], strict=False):
+        t_S = torch.full((len(captions),), t, device=module.device)
+        v_ND = module.velocity(
+            x_ND.repeat(len(captions) // len(prompts), 1), pack=pack, t_S=t_S, text_MD=text_MD
+        )
+        if guidance != 1:
+            v_text_ND, v_empty_ND = v_ND.chunk(2)
+            v_ND = equations.guide(v_text_ND, v_empty=v_empty_ND, scale=guidance)
+        x_ND = equations.euler_step(x_ND, v=v_ND, t=t, t_next=t_next)
+    latents = [
+        unpatchify(x, counts=pack.counts[0], patch=grid.patch, frames=latent_frames)
+        for x in x_ND.split(tokens)
+    ]
+    return [unit_to_pixels(module.vae.decode(latent)).numpy() for latent in latents]
+
+
+def noise_of(module: VideoFlow, name: str, tokens: int) -> Tensor:
+    return torch.randn(tokens, module.token_width, generator=generator(name)).to(module.device)
+
+
+def check_grid(module: VideoFlow, *, frames: int, height_px: int, width_px: int) -> None:
+    grid = module.grid
+    step_y, step_x = grid.pixels * grid.patch[1], grid.pixels * grid.patch[2]
+    if frames < 1 or frames != grid.fit_frames(frames):
+        raise ValueError(
+            f"{frames = }, expected 1 + a multiple of {grid.frames}, such as "
+            f"{grid.fit_frames(max(1, frames))}"
+        )
+    if height_px < step_y or width_px < step_x or height_px % step_y or width_px % step_x:
+        raise ValueError(
+            f"{height_px = }, {width_px = }, expected multiples of {step_y} and {step_x}"
+        )
+
+
+def write_samples(
+    videos: list[np.ndarray], *, prompts: list[str], fps: float, output: str, record: dict[str, Any]
+) -> None:
+    """`sample-00.mp4`, … `contact_sheet.png` and `sample.json` into the output folder."""
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, video in enumerate(videos):
+        write_mp4(folder / f"sample-{number:02d}.mp4", video, fps=fps)
+    ok, png = cv2.imencode(".png", contact_sheet(videos, prompts=prompts)[..., ::-1])
+    assert ok
+    storage.commit(str(folder / "contact_sheet.png"), png.tobytes())
+    record = {"prompts": prompts, "fps": fps, **record, "commit": git_commit()}
+    storage.commit(str(folder / "sample.json"), json.dumps(record, indent=1).encode())
+
+
+def contact_sheet(videos: list[np.ndarray], *, prompts: list[str]) -> np.ndarray:
+    """A row per prompt: its words above frames from first to last."""
+    rows = []
+    for video, prompt in zip(videos, prompts, strict=True):
+        numbers = np.linspace(0, len(video) - 1, min(SHEET_FRAMES, len(video))).round().astype(int)
+        height = round(SHEET_TILE_PX * video.shape[1] / video.shape[2])
+        tiles = [
+            cv2.resize(video[n], (SHEET_TILE_PX, height), interpolation=cv2.INTER_NEAREST)
+            for n in numbers
+        ]
+        strip = np.concatenate(
+            [np.pad(tile, ((0, 0), (0, 4), (0, 0)), constant_values=255) for tile in tiles], axis=1
+        )
+        title = np.full((24, strip.shape[1], 3), 255, np.uint8)
+        # the drawing font knows ASCII only
+        text = prompt.encode("ascii", "replace").decode()[: strip.shape[1] // 8]
+        cv2.putText(title, text, (2, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        rows.append(np.concatenate([title, strip]))
+    return np.concatenate(rows)
