@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from curation import dataset, pipeline
 from curation.stage import Abort, Stage
 from curation.stages import filter as judging
-from curation.stages import inventory, pack, split
+from curation.stages import inventory, sharding, split
 from curation.stages.aesthetics import Aesthetics
 from curation.stages.dedup import Dedup
 from curation.stages.filter import Filter
@@ -147,7 +147,7 @@ def _filter(args: Namespace) -> bool:
 
 
 def _shard(args: Namespace) -> bool:
-    record = pack.run(args.shard, data=args.data, workers=args.workers, rebuild=args.rebuild)
+    record = sharding.run(args.shard, data=args.data, workers=args.workers, rebuild=args.rebuild)
     return record["status"] == "complete"
 
 

@@ -11,14 +11,13 @@ its deadline takes its worker process down, is tried once more, and then its row
 failed while the rest goes on.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -45,6 +44,7 @@ from curation.dataset import (  # noqa: F401
     unit_url,
     write_manifest,
 )
+from curation.deadline import kill_this_process_after
 from curation.stage import Abort, Stage, Tables, Unit, conform
 
 ATTEMPTS = 2
@@ -277,34 +277,12 @@ def _commit_unit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> Non
         )
 
 
-class _deadline:
-    """Kill this worker process when a unit overruns: a decoder that spins cannot be interrupted.
-
-    A thread leaves the reason on disk and exits; the alarm behind it needs no interpreter at all.
-    """
-
-    def __init__(self, stage: Stage, unit: Unit, *, data: str, isolated: bool) -> None:
-        self.seconds, self.isolated = stage.deadline_s, isolated
-        self.marker = _overrun_url(data, unit)
-        self.timer = threading.Timer(self.seconds, self._overrun)
-
-    def __enter__(self) -> None:
-        if self.isolated:
-            self.timer.daemon = True
-            self.timer.start()
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.setitimer(signal.ITIMER_REAL, self.seconds + 10)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.isolated:
-            self.timer.cancel()
-            if threading.current_thread() is threading.main_thread():
-                signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _overrun(self) -> None:
-        storage.commit(self.marker, b"")
-        os.kill(os.getpid(), signal.SIGKILL)
+def _deadline(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> Any:
+    """The unit's time limit in a worker process; none in the driver, which must not be killed."""
+    if not isolated:
+        return contextlib.nullcontext()
+    marker = _overrun_url(data, unit)
+    return kill_this_process_after(stage.deadline_s, leave_word=lambda: storage.commit(marker, b""))
 
 
 def _overrun_url(data: str, unit: Unit) -> str:

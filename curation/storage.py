@@ -142,10 +142,12 @@ def list_sources(footage: str) -> list[Source]:
     fs, path = filesystem(footage)
     if not is_remote(footage) and os.path.exists(path):
         found = [path] if os.path.isfile(path) else fs.find(path)
-    elif glob.has_magic(path):
-        found = [name for name in fs.glob(path) if fs.isfile(name)]
     else:
-        found = fs.find(path)
+        try:
+            is_glob = glob.has_magic(path)
+            found = [n for n in fs.glob(path) if fs.isfile(n)] if is_glob else fs.find(path)
+        except FileNotFoundError:  # no such bucket
+            found = []
     names = [n for n in found if not any(part.startswith(".") for part in _below(n, path))]
     sources = [_source(fs, name, footage) for name in sorted(names)]
     if not sources:

@@ -125,7 +125,9 @@ def test_columns_are_checked_before_anything_starts(tmp_path: Path, stage: Doubl
 
 
 def test_verdicts_add_up() -> None:
-    table = pa.table({"reject": [None, "dark", "dark", None], "error": [None, None, "x: y", "x: y"]})
+    table = pa.table(
+        {"reject": [None, "dark", "dark", None], "error": [None, None, "x: y", "x: y"]}
+    )
     assert pipeline.verdicts(table) == {"rows": 4, "kept": 1, "rejected": 1, "failed": 2}
 
 

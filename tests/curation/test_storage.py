@@ -57,7 +57,9 @@ def test_sources_are_all_files_at_any_depth_with_any_name(tmp_path: Path) -> Non
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = [Path(s.uri).relative_to(tmp_path).as_posix() for s in storage.list_sources(str(tmp_path))]
+    found = [
+        Path(s.uri).relative_to(tmp_path).as_posix() for s in storage.list_sources(str(tmp_path))
+    ]
     assert found == sorted(["b.mp4", "a [1].mkv", "sub/ü ñ \"q\" & 'x'.mov"])
 
 

@@ -25,7 +25,10 @@ class Doubles(Stage):
     name: ClassVar[str] = "doubles"
     unit: ClassVar[Any] = "video"
     reads: ClassVar[dict[str, list[str]]] = {"given": ["id"]}
-    writes: ClassVar[dict[str, pa.Schema]] = {"numbers": NUMBERS, "squares": pa.schema({"id": pa.string()})}
+    writes: ClassVar[dict[str, pa.Schema]] = {
+        "numbers": NUMBERS,
+        "squares": pa.schema({"id": pa.string()}),
+    }
 
     @property
     def deadline_s(self) -> float:

@@ -8,9 +8,10 @@ import pytest
 
 from curation.clip import clip_id
 from curation.meters.cuts import Transition
+from curation.meters.shots import Piece, divide, shots_between
 from curation.stages import inventory, split
 from curation.stages.inventory import Inventory, identify, is_sidecar
-from curation.stages.split import Piece, Split, divide, shots_between
+from curation.stages.split import Split
 from tests.videos import pan, write_video
 
 
