@@ -71,6 +71,9 @@ sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/sample
 evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise
 	$(PY) -m training validate --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" --ckpt_path "$(LAST)"
 
+bench: .venv/.ready ## CPU seconds of the one pass / of bare decoding, measured side by side (FOOTAGE=; needs ffmpeg)
+	$(PY) -m curation bench --footage "$(FOOTAGE)"
+
 demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training -> a sampled video
 	$(PY) -m curation demo-footage --footage demo/footage --truth demo/truth.json
 	$(MAKE) curate FOOTAGE=demo/footage DATA=demo/data

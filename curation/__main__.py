@@ -29,7 +29,7 @@ STAGES: dict[str, type[Stage]] = {
     "filter": Filter,
     "shard": Shard,
 }
-COMMANDS = [*STAGES, "audit", "demo-footage", "demo-report", "demo-picture"]
+COMMANDS = [*STAGES, "audit", "bench", "demo-footage", "demo-report", "demo-picture"]
 
 
 def parser() -> ArgumentParser:
@@ -85,7 +85,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _run(args: Namespace) -> int:
-    _require(args, "data", unless={"demo-footage"})
+    _require(args, "data", unless={"bench", "demo-footage"})
     if "split" in args.stages:
         _require(args, "footage")
     stages = [getattr(args, name) for name in args.stages if name in STAGES]
@@ -158,6 +158,14 @@ def _audit(args: Namespace) -> bool:
     return True
 
 
+def _bench(args: Namespace) -> bool:
+    from curation.bench import bench
+
+    _require(args, "footage")
+    bench(args.footage)
+    return True
+
+
 def _demo_footage(args: Namespace) -> bool:
     from curation.demo.film import make_footage
 
@@ -189,6 +197,7 @@ COMMAND: dict[str, Callable[[Any], bool]] = {
     "filter": _filter,
     "shard": _shard,
     "audit": _audit,
+    "bench": _bench,
     "demo-footage": _demo_footage,
     "demo-report": _demo_report,
     "demo-picture": _demo_picture,

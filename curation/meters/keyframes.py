@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curation.meters.freeze import mean_difference
-from curation.video.decode import DecodePass, Frame
+from curation.video.decode import DecodePass, Frame, frames_at
 from curation.video.picture import jpeg
 
 POSITIONS = (0.1, 0.5, 0.9)
@@ -40,24 +40,29 @@ class Keyframes:
             self.due_s = frame.time_s + 1 / SAMPLES_PER_S
             self._keep(frame, decode)
 
-    def complete(self, path: str | Path, clips: list[dict[str, Any]]) -> None:
-        """A picture for each clip too short to have one: a second, counted look up to the last of
-        them.
+    def complete(self, path: str | Path, clips: list[dict[str, Any]], decode: DecodePass) -> None:
+        """A picture for each clip too short to have one, by a second and counted look at the
+        source.
         """
         kept = sorted(self.jpegs)
-        wanted = {
+        middles = [
             (clip["start_frame"] + clip["end_frame"] - 1) // 2
             for clip in clips
             if not _inside(kept, clip)
-        }
-        if not wanted:
+        ]
+        if not middles:
             return
-        decode = DecodePass(path)
-        for frame in decode:
+        times = {decode.times_s[index]: index for index in middles}
+        found, self.decoded_frames = frames_at(path, list(times))
+        for time_s, picture in found.items():
+            self._keep(Frame(times[time_s], time_s, picture), decode)
+        missing = set(middles) - set(self.jpegs)
+        again = DecodePass(path)
+        for frame in again if missing else ():
             self.decoded_frames += 1
-            if frame.index in wanted:
-                self._keep(frame, decode)
-            if frame.index >= max(wanted):
+            if frame.index in missing:
+                self._keep(frame, again)
+            if frame.index >= max(missing):
                 return
 
     def _keep(self, frame: Frame, decode: DecodePass) -> None:

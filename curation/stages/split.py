@@ -7,6 +7,7 @@ small pictures.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -113,6 +114,7 @@ def _tables(
 
 def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
     """The one pass over a source. Raises VideoError when there is nothing to see."""
+    cv2.setNumThreads(1)  # one task, one core
     decode, keyframes = DecodePass(path), Keyframes()
     cuts = Cuts(
         detector=knobs.detector, threshold=knobs.threshold, min_shot_frames=knobs.min_shot_frames
@@ -137,7 +139,7 @@ def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
         for shot in shots_between(cuts.transitions(), num_frames=decode.num_frames)
         for piece in divide(shot, edges_s=edges_s, max_s=knobs.max_s)
     ]
-    keyframes.complete(path, clips)
+    keyframes.complete(path, clips, decode)
     row = _video(video, decode, edges_s)
     row["decoded_frames"] = decode.num_frames + keyframes.decoded_frames
     return _tables(row, clips, [k for clip in clips for k in keyframes.rows(clip, edges_s=edges_s)])

@@ -106,6 +106,30 @@ class DecodePass:
         return np.array([*self.times_s, self.times_s[-1] + self.last_duration_s])
 
 
+def frames_at(path: str | Path, times_s: list[float]) -> tuple[dict[float, Any], int]:
+    """(pictures by the exact time they are shown from, frames decoded to reach them).
+
+    One look from the keyframe before the first to the last. A time is missing where seeking or
+    damaged stamps do not lead to it.
+    """
+    found: dict[float, Any] = {}
+    decoded = 0
+    with open_video(path) as container:
+        stream = choose_stream(container)
+        stream.codec_context.thread_count = 1
+        try:
+            container.seek(round(min(times_s) / stream.time_base), stream=stream)
+            for picture in container.decode(stream):
+                decoded += 1
+                if picture.time in times_s:
+                    found[picture.time] = picture
+                if picture.time is not None and picture.time >= max(times_s):
+                    break
+        except av.error.FFmpegError:
+            pass  # a stream without stamps to seek by, or damage: the others are missing
+    return found, decoded
+
+
 def turn(picture: Any) -> int:
     """Degrees clockwise, a multiple of 90, that the display matrix asks for; FFmpeg counts
     anticlockwise.
