@@ -114,7 +114,8 @@ def judge(
     for i, rule in enumerate(rules):
         fails[:, i] = outside(_plain(clips[rule.column]), rule)
     early = np.array([rule.column not in needs_caption for rule in rules], dtype=bool)
-
+    eligible = sound & ~fails[:, early].any(axis=1)
+    fails[:, ~early] &= eligible[:, None]  # what was never captioned cannot lack a caption
     counts = fails.sum(axis=1)
     starts = np.concatenate([[0], np.cumsum(counts)])
     which = np.nonzero(fails)[1]  # row by row, rules in order
@@ -126,7 +127,7 @@ def judge(
             "clip_id": clips["clip_id"],
             "keep": sound & (counts == 0),
             "reject": pc.coalesce(own, names.take(pa.array(first, mask=counts == 0))),
-            "eligible": sound & ~fails[:, early].any(axis=1),
+            "eligible": eligible,
             "failed": pa.ListArray.from_arrays(
                 pa.array(starts, pa.int32()), names.take(pa.array(which))
             ),

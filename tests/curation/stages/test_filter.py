@@ -98,7 +98,7 @@ def test_eligible_leaves_out_rules_on_captions_only():
     assert verdicts(table, rules, needs_caption=["clip_id", "caption"]) == [
         PASSED,
         (False, "no_caption", True, ["no_caption"]),
-        (False, "no_caption", False, ["no_caption", "low_a"]),
+        (False, "low_a", False, ["low_a"]),  # never captioned, so no caption is missing
     ]
 
 
