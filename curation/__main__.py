@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from curation import dataset, pipeline
+from curation import dataset, pipeline, storage
 from curation.stage import Abort, Stage
 from curation.stages import filter as judging
 from curation.stages import inventory, sharding, split
@@ -90,6 +90,7 @@ def _run(args: Namespace) -> int:
         _require(args, "footage")
     stages = [getattr(args, name) for name in args.stages if name in STAGES]
     if stages:
+        storage.require_writable(args.data)
         # the inventory that split begins with writes the table sources
         pipeline.check(stages, data=args.data, given=frozenset({"sources"}))
     for name in args.stages:

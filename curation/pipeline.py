@@ -391,7 +391,7 @@ def connect(workers: int | None = None) -> None:
     os.environ["RAY_task_oom_retries"] = str(ATTEMPTS - 1)
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code())
     else:
         ray.init(
             num_cpus=workers or os.cpu_count(),
@@ -401,6 +401,15 @@ def connect(workers: int | None = None) -> None:
             object_store_memory=256 << 20,  # only unit lists and results of one row travel
         )
     _quiet()
+
+
+def _our_code() -> dict[str, Any]:
+    """What the cluster's other nodes need besides the libraries; a submitted job brings its own."""
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        return {}
+    here = Path(__file__).parent.parent
+    packages = [here / name for name in ("curation", "captioning")]
+    return {"py_modules": [str(package) for package in packages if package.is_dir()]}
 
 
 def _quiet() -> None:

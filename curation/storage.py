@@ -100,6 +100,24 @@ def commit(url: str, data: bytes | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(url: str) -> None:
+    """Raise ValueError where files cannot be written under a folder or s3://… url."""
+    probe = join(url, f"{TEMPORARY}probe")
+    failures: tuple[type[Exception], ...] = (OSError,)
+    if is_remote(url):
+        from botocore.exceptions import BotoCoreError
+
+        failures = (OSError, BotoCoreError)
+    try:
+        commit(probe, b"")
+        remove(probe)
+    except failures as error:
+        raise ValueError(
+            f"DATA={url!r} cannot be written ({type(error).__name__}: {error}); "
+            f"expected a folder that you may write to, or s3://… with a bucket that exists"
+        ) from error
+
+
 def remove(url: str) -> None:
     fs, path = filesystem(url)
     with contextlib.suppress(FileNotFoundError):

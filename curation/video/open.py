@@ -8,10 +8,11 @@ resource is refused.
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import av
 import av.error
@@ -59,7 +60,8 @@ def open_video(source: str | Path | bytes) -> Iterator[Any]:
     """A file, or a file's bytes, as a PyAV container. Raises VideoError where it is not a file that
     we open.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+    # by descriptor: PyAV hands on a file's name, from which FFmpeg guesses (.jpg: a pattern)
+    with io.BytesIO(source) if isinstance(source, bytes) else _nameless(source) as file:
         if not file.read(1):
             raise VideoError("empty_file", "the file has no bytes")
         file.seek(0)
@@ -79,6 +81,10 @@ def open_video(source: str | Path | bytes) -> Iterator[Any]:
             raise VideoError("not_media", f"no known container ({_reason(error)})") from error
         with container:
             yield container
+
+
+def _nameless(path: str | Path) -> IO[bytes]:
+    return open(os.open(path, os.O_RDONLY), "rb")
 
 
 class _Refused(Exception):

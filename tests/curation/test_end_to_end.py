@@ -152,7 +152,7 @@ def test_decord_pyav_and_opencv_see_the_frames_of_the_index(
         assert shapes_decoded(member(made.data, row, "media"), tmp_path) == [shape] * 3, row
 
 
-def shapes_decoded(media: bytes, folder: Path) -> list[tuple[int, int, int]]:
+def shapes_decoded(media: bytes, folder: Path) -> list[tuple[int, ...]]:
     """(frames, height, width) as PyAV, decord and OpenCV decode them."""
     import av
     import cv2

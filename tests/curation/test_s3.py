@@ -164,3 +164,8 @@ def test_the_same_command_again_does_nothing(
 def test_a_bucket_that_does_not_exist_is_the_users_mistake(bucket: Bucket) -> None:
     with pytest.raises(ValueError, match=r"s3://nobody/x.* holds no files"):
         storage.list_sources("s3://nobody/x")
+
+
+def test_a_bucket_that_does_not_exist_is_a_clear_error(bucket: Bucket, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be written.*a bucket that exists"):
+        storage.require_writable("s3://no-such-bucket/data")

@@ -78,3 +78,11 @@ def test_no_footage_is_a_clear_error(tmp_path: Path) -> None:
 def test_an_unknown_storage_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="expected a local path or s3"):
         storage.filesystem("gopher://x/y")
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be written.*expected a folder that you may write"):
+        storage.require_writable(str(tmp_path / "file" / "data"))
+    storage.require_writable(str(tmp_path / "new"))
+    assert list((tmp_path / "new").iterdir()) == []

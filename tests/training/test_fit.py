@@ -25,12 +25,12 @@ TINY: dict[str, Any] = {
     "model": {
         "vae": {"class_path": "training.models.vae.SpaceToDepth", "init_args": {"pixels": 4}},
         "text": {
-            "class_path": "training.models.text.ByteText",
-            "init_args": {"width": 16, "depth": 1, "heads": 2, "max_bytes": 32},
+            "class_path": "training.models.text.WordText",
+            "init_args": {"width": 16, "depth": 1, "heads": 2, "buckets": 64},
         },
-        "network": {"width": 32, "depth": 2, "heads": 2, "absolute": True},
+        "network": {"width": 32, "depth": 2, "heads": 2, "absolute": True, "pooled_text": True},
         "flow": {"shift_tokens": 64},
-        "optimizer": {"lr": 1e-3, "warmup_steps": 2, "decay_steps": 20},
+        "optimizer": {"lr": 1e-3, "warmup_steps": 2, "decay_steps": 20, "fused": True},
     },
     "checkpoint": {"every_n_steps": 3, "keep": 9},
     "meters": {"every_n_steps": 5},

@@ -136,10 +136,10 @@ def test_an_image_is_one_frame_turned_as_its_exif_says(tmp_path: Path) -> None:
     picture = Image.fromarray(texture(4, height=40, width=60))
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn 90 degrees clockwise
-    picture.save(tmp_path / "a.jpg", exif=exif)
-    picture.save(tmp_path / "a.png")
-    picture.save(tmp_path / "a.webp", lossless=True)
+    picture.save(tmp_path / "still.jpg", exif=exif)
+    picture.save(tmp_path / "still.png")
+    picture.save(tmp_path / "still.webp", lossless=True)
     for name, size, turned in (("jpg", (40, 60), 90), ("png", (60, 40), 0), ("webp", (60, 40), 0)):
-        decode, _ = scan(tmp_path / f"a.{name}")
+        decode, _ = scan(tmp_path / f"still.{name}")
         assert decode.num_frames == 1 and decode.probe.image_extension == name
         assert (decode.display_size(), decode.rotation) == (size, turned)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from training.models.attention import Table
-from training.models.dit import DiT
+from training.models.dit import DiT, segment_of_rows
 from training.models.patches import token_positions
 
 LENGTHS = (2 * 3 * 4, 1 * 2 * 2, 5 * 2 * 3, 5 * 2 * 3)
@@ -11,10 +11,17 @@ COUNTS = ((2, 3, 4), (1, 2, 2), (5, 2, 3), (5, 2, 3))
 TEXT = (3, 1, 7, 2)
 
 
-def network() -> DiT:
+def network(*, pooled_text: bool = True) -> DiT:
     torch.manual_seed(0)
     dit = DiT(
-        token_width=12, text_width=6, width=32, depth=2, heads=2, mlp_ratio=2.0, absolute=True
+        token_width=12,
+        text_width=6,
+        width=32,
+        depth=2,
+        heads=2,
+        mlp_ratio=2.0,
+        absolute=True,
+        pooled_text=pooled_text,
     )
     assert all(parameter.requires_grad for parameter in dit.parameters())
     with torch.no_grad():
@@ -80,13 +87,21 @@ def test_gradients_are_the_same_alone_or_packed() -> None:
         assert (packed[name] - parameter.grad).abs().max() < 1e-4 * scale, name
 
 
-def test_time_text_and_place_matter() -> None:
-    dit, parts = network(), samples()
+@pytest.mark.parametrize("pooled_text", [False, True])
+def test_time_text_and_place_matter(pooled_text: bool) -> None:
+    dit, parts = network(pooled_text=pooled_text), samples()
     before = run(dit, parts)[0]
     for name, factor in (("t", 0.5), ("text", -1.0), ("positions", 0.5)):
         changed = [dict(parts[0], **{name: parts[0][name] * factor}), *parts[1:]]
         after = run(dit, changed)
         assert (after[0] - before).abs().max() > 1e-4, name
+
+
+def test_rows_of_timesteps_find_their_segment() -> None:
+    """Two rows in the first segment, one in the second, and one that no token has."""
+    row_N = torch.tensor([0, 1, 1, 2, 2])
+    table = Table((0, 3, 5), (0, 3, 5))
+    assert segment_of_rows(row_N, torch.rand(4), table=table).tolist() == [0, 0, 1, 0]
 
 
 def test_tokens_of_one_sample_may_have_several_timesteps() -> None:
@@ -110,7 +125,14 @@ def test_tokens_of_one_sample_may_have_several_timesteps() -> None:
 
 def test_a_new_network_puts_out_zero() -> None:
     dit = DiT(
-        token_width=12, text_width=6, width=32, depth=2, heads=2, mlp_ratio=2.0, absolute=False
+        token_width=12,
+        text_width=6,
+        width=32,
+        depth=2,
+        heads=2,
+        mlp_ratio=2.0,
+        absolute=False,
+        pooled_text=False,
     )
     assert max(out.abs().max().item() for out in run(dit, samples())) == 0.0
 
@@ -118,7 +140,14 @@ def test_a_new_network_puts_out_zero() -> None:
 @pytest.mark.parametrize("heads", [1, 4])
 def test_bf16_runs(heads: int) -> None:
     dit = DiT(
-        token_width=12, text_width=6, width=32, depth=1, heads=heads, mlp_ratio=2.0, absolute=False
+        token_width=12,
+        text_width=6,
+        width=32,
+        depth=1,
+        heads=heads,
+        mlp_ratio=2.0,
+        absolute=False,
+        pooled_text=True,
     )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert run(dit, samples())[0].isfinite().all()

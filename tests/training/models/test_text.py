@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.models.text import ByteText, TextEncoder, TransformersText, pack_ids
+from training.models.text import TextEncoder, TransformersText, WordText, pack_ids
 
 CAPTIONS = ["a red car", "", "water runs over stones"]
 
@@ -19,12 +19,17 @@ def states_alone_and_packed(text: TextEncoder) -> None:
         assert (packed[cu[number] : cu[number + 1]] - alone).abs().max() < 1e-5
 
 
-def test_bytes() -> None:
+def test_words() -> None:
     torch.manual_seed(0)
-    text = ByteText(width=16, depth=2, heads=2, max_bytes=20)
+    text = WordText(width=16, depth=2, heads=2, max_words=20, buckets=1000)
     states_alone_and_packed(text)
-    assert text.tokenize(["", "aé"]) == [[256], [256, 97, 195, 169]]
-    assert len(text.tokenize(["x" * 99])[0]) == 21
+    one, other, empty = text.tokenize(["A red\ncar, é!", "É: red car a", ""])
+    assert sorted(one) == sorted(other)  # neither case nor punctuation
+    assert one != other
+    assert one[0] == empty[0] == 1000
+    assert len(one) == 5
+    assert len(empty) == 1
+    assert len(text.tokenize(["x " * 99])[0]) == 21
 
 
 @pytest.fixture(params=["t5", "clip"])

@@ -1,0 +1,76 @@
+"""README and Makefile say the same: every command shown exists and is run by CI or by a test."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+RUN_BY = {
+    "demo": (".ci/run", "make demo"),
+    "test": (".ci/run", "make test"),
+    "test-vllm": (".ci/run", "make test-vllm"),
+    "check": (".ci/run", "make check"),
+    "curate": ("Makefile", "$(MAKE) curate"),
+    "train": ("Makefile", "$(MAKE) train"),
+    "sample": ("Makefile", "$(MAKE) sample"),
+    "filter": ("tests/test_readme.py", '"filter", "shard", "audit"'),
+    "shard": ("tests/test_readme.py", '"filter", "shard", "audit"'),
+    "audit": ("tests/test_readme.py", '"filter", "shard", "audit"'),
+    "caption": ("tests/captioning/test_vllm.py", '"caption"'),
+    "serve-vlm": ("tests/captioning/test_vllm.py", '"serve"'),
+    "bench": (".ci/run", "make bench"),
+}
+"""Target -> where it is run, and the words there that run it."""
+
+
+def commands() -> list[list[str]]:
+    """Words of every line in README's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+
+
+def targets(words: list[str]) -> list[str]:
+    return [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word)]
+
+
+def test_every_command_is_a_make_target_or_a_ray_job() -> None:
+    for words in commands():
+        assert words[0] == "make" or words[:3] == ["ray", "job", "submit"], words
+        for target in targets(words) if words[0] == "make" else []:
+            assert f"\n{target}:" in MAKEFILE, target
+
+
+def test_every_command_shown_is_run_somewhere() -> None:
+    shown = {target for words in commands() if words[0] == "make" for target in targets(words)}
+    inline = re.findall(r"`make ([a-z -]+)`", README)
+    shown |= {target for phrase in inline for target in phrase.split()}
+    for target in shown:
+        where, how = RUN_BY[target]
+        assert how in (ROOT / where).read_text(), f"make {target} is not run by {where}"
+
+
+def test_the_job_command_is_the_one_that_the_cluster_test_sends() -> None:
+    sent = (ROOT / "tests/curation/test_ray_job.py").read_text()
+    assert '"job", "submit", "--address"' in sent and '"--working-dir"' in sent
+
+
+def test_variables_given_to_make_reach_the_command() -> None:
+    shown = ["make", "-n", "filter", "shard", "audit", "DATA=some where", "CONFIG=a.yaml"]
+    said = subprocess.run(shown, capture_output=True, text=True, cwd=ROOT).stdout
+    for stage in ("filter", "shard", "audit"):
+        assert f'-m curation {stage} --config "a.yaml" --data "some where"' in said
+
+
+def test_paths_named_in_readme_exist() -> None:
+    for path in re.findall(r"`((?:curation|training|captioning|configs|tests)/[\w./-]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_make_alone_lists_the_targets() -> None:
+    said = subprocess.run(["make"], capture_output=True, text=True, cwd=ROOT).stdout
+    for target in ("demo", "test", "split", "curate", "train", "sample", "serve-vlm", "bench"):
+        assert re.search(rf"^{target}\s+\S", said, re.MULTILINE), target
