@@ -9,8 +9,8 @@ MODEL ?= Qwen/Qwen3-VL-2B-Instruct
 PORT ?= 8000
 PYTHON ?= python3
 LAST ?= $(RUN)/checkpoints/last.ckpt
-export PROMPT ?= ["Orange fish swim over a coral reef.", "Green farmland with a river, seen from the air."]
-SAMPLE ?= --frames 9 --height 48 --width 80 --fps 8 --steps 24 --guidance 2
+export PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy green sea from left to right under a pale, cloudy sky.", "Orange fish with white bands swim to the left over a coral reef. Bubbles rise, and rays of light fall through the blue water.", "Green farmland with a winding river and scattered trees, seen from the air. The camera turns slowly and comes closer while the shadows of clouds pass over the fields.", "Red, orange and yellow leaves fall and tumble in front of a blurred golden autumn wood."]
+SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
 ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))

@@ -40,6 +40,9 @@ class Network:
     absolute: bool = False
     """add sines and cosines of a token's position to the token, beside rotary: a short run learns
     sooner where in the picture things are"""
+    pooled_text: bool = False
+    """the mean of a caption's states modulates every block together with the timestep, beside
+    attention to the states: a short run learns sooner which caption means which picture"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.99)
     """decay of the moments"""
     weight_decay: float = 0.0
+    fused: bool = False
+    """one kernel for all weights, which a small network on a CPU gains from; Lightning cannot clip
+    gradients beside it in mixed precision"""
 
 
 class VideoFlow(LightningModule):
@@ -105,6 +111,7 @@ class VideoFlow(LightningModule):
             heads=network.heads,
             mlp_ratio=network.mlp_ratio,
             absolute=network.absolute,
+            pooled_text=network.pooled_text,
         )
         self.val_loss = TimestepLoss()
 
@@ -193,7 +200,11 @@ class VideoFlow(LightningModule):
     def configure_optimizers(self) -> Any:
         knobs = self.optimizer
         adamw = torch.optim.AdamW(
-            self.parameters(), lr=knobs.lr, betas=knobs.betas, weight_decay=knobs.weight_decay
+            self.parameters(),
+            lr=knobs.lr,
+            betas=knobs.betas,
+            weight_decay=knobs.weight_decay,
+            fused=knobs.fused,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             adamw, lambda step: lr_share(step, knobs=knobs)

@@ -8,7 +8,6 @@ import math
 from collections import OrderedDict
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -20,11 +19,6 @@ from training.plan import View, sample_shape
 from training.randomness import key, seed_of
 
 IMAGES = ("jpg", "png", "webp")
-
-READ_WIDTH_MIN_PX = 128
-"""Smaller pictures are read at a multiple of their size: decord 0.6 fails at widths of 16, 24, 48
-and 72 pixels.
-"""
 
 
 class ClipReader:
@@ -85,20 +79,15 @@ def decode(
         max(side, round(row[name] * scale))
         for side, name in zip(size, ("height", "width"), strict=True)
     )
-    enlarge = math.ceil(READ_WIDTH_MIN_PX / width)
     try:
         if row["media"] in IMAGES:
             frames = read_image(media, size=(height, width))
         else:
-            frames = read_frames(media, indices=indices, size=(height * enlarge, width * enlarge))
+            frames = read_frames(media, indices=indices, size=(height, width))
     except ValueError as error:
         raise ValueError(
             f"sample {row['key']} of {row['shard']} cannot be decoded: {error}"
         ) from error
-    if frames.shape[1:3] != (height, width):
-        frames = np.stack(
-            [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames]
-        )
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return np.ascontiguousarray(frames[:, top : top + size[0], left : left + size[1]])
 

@@ -1,15 +1,17 @@
 """Text encoders, each named by its class path in the YAML: captions to a packed run of text states.
 
-`ByteText` is a small transformer over bytes, trained together with the network: no vocabulary, no
-weights to fetch. `TransformersText` is a frozen T5, UMT5 or CLIP text model from a folder or by hub
-name; its weights are in no checkpoint. The empty caption means "no text" and is what guidance is
-measured against.
+`WordText` is a small transformer over hashed words, trained together with the network: no
+vocabulary, no weights to fetch. `TransformersText` is a frozen T5, UMT5 or CLIP text model from a
+folder or by hub name; its weights are in no checkpoint. The empty caption means "no text" and is
+what guidance is measured against.
 Shapes: N text tokens of all captions, D width.
 """
 
+import re
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -31,27 +33,36 @@ class TextEncoder(nn.Module):
         raise NotImplementedError
 
 
-class ByteText(TextEncoder):
-    """Bytes of the caption through a few bidirectional layers."""
+class WordText(TextEncoder):
+    """Words of the caption through a few bidirectional layers."""
 
-    def __init__(self, width: int = 128, depth: int = 2, heads: int = 4, max_bytes: int = 256):
+    def __init__(
+        self,
+        width: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        max_words: int = 128,
+        buckets: int = 4096,
+    ):
         """
         Args:
             width: width of the states.
             depth: layers.
             heads: heads of each layer.
-            max_bytes: longer captions are cut here.
+            max_words: longer captions are cut here.
+            buckets: vectors that the words share by their hash.
         """
         super().__init__()
-        self.width, self.max_bytes = width, max_bytes
-        self.embedding = nn.Embedding(257, width)
-        self.position = nn.Parameter(torch.randn(max_bytes + 1, width) * 0.02)
+        self.width, self.max_words, self.buckets = width, max_words, buckets
+        self.embedding = nn.Embedding(1 + buckets, width)
+        self.position = nn.Parameter(torch.randn(1 + max_words, width) * 0.02)
         self.layers = nn.ModuleList(TextLayer(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def tokenize(self, captions: list[str]) -> list[list[int]]:
-        start = 256  # one token more than there are bytes, so that an empty caption is a token too
-        return [[start, *caption.encode()[: self.max_bytes]] for caption in captions]
+        start = self.buckets  # behind the buckets, so that an empty caption is a token too
+        words = [re.findall(r"\w+", caption.lower())[: self.max_words] for caption in captions]
+        return [[start, *(crc32(w.encode()) % self.buckets for w in part)] for part in words]
 
     def forward(self, ids_N: Tensor, cu: tuple[int, ...]) -> Tensor:
         places = torch.cat([torch.arange(end - start) for start, end in pairwise(cu)]).to(
