@@ -90,9 +90,9 @@ def _run(args: Namespace) -> int:
         _require(args, "footage")
     stages = [getattr(args, name) for name in args.stages if name in STAGES]
     if stages:
-        storage.require_writable(args.data)
         # the inventory that split begins with writes the table sources
         pipeline.check(stages, data=args.data, given=frozenset({"sources"}))
+        storage.require_writable(args.data)  # last, since it makes the folder
     for name in args.stages:
         ok = COMMAND[name](args)
         if not ok:
@@ -112,6 +112,7 @@ def _require(
 def _split(args: Namespace) -> bool:
     listing = Inventory()
     units = inventory.units(listing, footage=args.footage)
+    inventory.forget_unreadable(units, data=args.data)
     pipeline.run(listing, units, data=args.data, workers=args.workers)
     sources = dataset.require(args.data, "sources")
     units = split.units(args.split, sources=sources)

@@ -54,12 +54,20 @@ def table_files(data: str, table: str) -> list[str]:
     lie there.
     """
     files = storage.list_files(tables_url(data, table), ".parquet")
+    manifest = manifest_of(data, table)
+    if manifest is None:
+        return files
+    units = set(manifest["units"])
+    return [file for file in files if Path(file).stem in units]
+
+
+def manifest_of(data: str, table: str) -> dict[str, Any] | None:
+    """The record of the last run of the stage that writes a table."""
     for url in storage.list_files(storage.join(data, "runs"), ".json"):
         manifest = json.loads(storage.read_bytes(url))
         if table in manifest.get("tables", []):
-            units = set(manifest["units"])
-            return [file for file in files if Path(file).stem in units]
-    return files
+            return manifest
+    return None
 
 
 def stems(files: Iterable[str]) -> list[str]:

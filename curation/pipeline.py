@@ -13,6 +13,7 @@ failed while the rest goes on.
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import shutil
@@ -29,15 +30,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import storage
-from curation.dataset import (  # noqa: F401
+from curation.dataset import (
     columns_of,
     fewest_files,
-    load,
-    manifest_url,
+    manifest_of,
     merge,
     merged_url,
     num_rows,
-    require,
     stems,
     table_files,
     tables_url,
@@ -51,10 +50,13 @@ ATTEMPTS = 2
 HEAVY_TABLES = {"keyframes", "media"}  # pictures are read a unit at a time
 DONE, STOPPED = "done", "stopped"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no fault of the data being read
+NETWORK_LIBRARIES = {"botocore", "aiohttp"}  # below s3fs, which passes some of their errors on
 
 
 def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()) -> None:
-    """Every column read is written by an earlier stage of this run or lies on disk already."""
+    """Every column read is written by an earlier stage of this run or lies on disk in a table that
+    is whole.
+    """
     written: dict[str, set[str]] = {name: set() for name in given}
     for stage in stages:
         for table, columns in stage.reads.items():
@@ -62,6 +64,12 @@ def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()
                 continue
             present = written.get(table)
             if present is None:
+                writer = manifest_of(data, table)
+                if writer is not None and writer["status"] != "complete":
+                    raise ValueError(
+                        f"{stage.name} reads the table {table!r}, but {writer['stage']} stopped "
+                        f"before it was whole; run {writer['stage']} again first"
+                    )
                 files = table_files(data, table)
                 present = columns_of(files[0]) if files else None
             if present is None:
@@ -174,11 +182,31 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
             cpu_s += result["cpu_s"]
             bar.update(result["rows"])
     primary = next(iter(stage.writes))
-    for unit in units:
-        # no result and no file: both attempts took their worker down
-        if not storage.exists(unit_url(data, primary, unit.key)):
-            _quarantine(stage, unit, data=data)
+    # no result and no file: both attempts took their worker down
+    written = set(stems(storage.list_files(tables_url(data, primary), ".parquet")))
+    lost = [unit for unit in units if unit.key not in written]
+    if lost:
+        _check_worker(stage)
+    for unit in lost:
+        _quarantine(stage, unit, data=data)
     return cpu_s
+
+
+def _check_worker(stage: Stage) -> None:
+    """Raise Abort where a worker cannot even load the stage: Ray Data reports that as it reports a
+    worker that died, and every unit would look crashed.
+    """
+    import ray
+
+    try:
+        ray.get(ray.remote(_name_of).options(num_cpus=0).remote(ray.put(stage)))
+    except ray.exceptions.RayError as error:
+        words = str(error).strip().splitlines()[-1]
+        raise Abort(f"{stage.name} stopped: Ray's workers cannot load it ({words})") from error
+
+
+def _name_of(stage: Stage) -> str:
+    return stage.name
 
 
 def _here(stage: Stage, units: list[Unit], data: str) -> Iterator[dict[str, Any]]:
@@ -217,11 +245,17 @@ def _on_ray(
 
 
 def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:
-    import ray
-
-    stage, units, data = ray.get(shared[0])
+    stage, units, data = _fetch(shared[0])
     results = [run_unit(stage, units[i], data=data, isolated=True) for i in batch["id"].to_pylist()]
     return pa.Table.from_pylist(results)
+
+
+@functools.lru_cache(maxsize=1)
+def _fetch(shared: Any) -> Any:
+    """Once per worker and run: to unpickle the units of 5000 files takes half a second."""
+    import ray
+
+    return ray.get(shared)
 
 
 def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str, Any]:
@@ -249,11 +283,21 @@ def _run_stage(stage: Stage, tables: Tables) -> Tables:
     except (Abort, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        if _is_outside_the_data(error):
             raise
         # what a stage did not foresee is recorded against its rows, and the rest goes on
         traceback.print_exc()
         return stage.failed(tables, error=f"stage_failed: {type(error).__name__}: {error}")
+
+
+def _is_outside_the_data(error: Exception) -> bool:
+    """Whether a disk or a network failed: the same rows may be fine a minute later."""
+    library = type(error).__module__.split(".")[0]
+    return (
+        library in NETWORK_LIBRARIES
+        or (isinstance(error, ConnectionError | TimeoutError) and library != "av")
+        or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
+    )
 
 
 def _read_unit(unit: Unit) -> Tables:

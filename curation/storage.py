@@ -10,6 +10,7 @@ import functools
 import glob
 import io
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp-"
+WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -158,15 +160,18 @@ def list_sources(footage: str) -> list[Source]:
     Raises ValueError where there is nothing.
     """
     fs, path = filesystem(footage)
-    if not is_remote(footage) and os.path.exists(path):
-        found = [path] if os.path.isfile(path) else fs.find(path)
-    else:
-        try:
-            is_glob = glob.has_magic(path)
-            found = [n for n in fs.glob(path) if fs.isfile(n)] if is_glob else fs.find(path)
-        except FileNotFoundError:  # no such bucket
-            found = []
-    names = [n for n in found if not any(part.startswith(".") for part in _below(n, path))]
+    root = path
+    try:
+        if not is_remote(footage) and os.path.exists(path):
+            found = [path] if os.path.isfile(path) else fs.find(path)
+        elif glob.has_magic(path):
+            root = WILDCARD.split(path)[0].rpartition("/")[0]  # named by the user, so not hidden
+            found = [name for name in fs.glob(path) if fs.isfile(name)]
+        else:
+            found = fs.find(path)
+    except FileNotFoundError:  # no such bucket
+        found = []
+    names = [n for n in found if not any(part.startswith(".") for part in _below(n, root))]
     sources = [_source(fs, name, footage) for name in sorted(names)]
     if not sources:
         raise ValueError(
@@ -181,10 +186,15 @@ def _below(name: str, root: str) -> list[str]:
 
 
 def _source(fs: Any, name: str, footage: str) -> Source:
-    info = fs.info(name)
     if not is_remote(footage):
-        stat = os.stat(name)
-        return Source(name, stat.st_size, str(stat.st_mtime_ns))
+        # a name that is no UTF-8 goes into no table as it is: the escaped one is not found later
+        uri = os.fsencode(name).decode("utf-8", "backslashreplace")
+        try:
+            stat = os.stat(name)
+        except OSError:  # a link to nowhere keeps its row too; who reads it says why
+            return Source(uri, 0, "")
+        return Source(uri, stat.st_size, str(stat.st_mtime_ns))
+    info = fs.info(name)
     version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or "")
     return Source(fs.unstrip_protocol(name), int(info["size"]), version.strip('"'))
 

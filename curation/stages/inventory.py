@@ -5,11 +5,12 @@ the same video. Hashing costs one read (about 1 GB/s) and lets split decode each
 """
 
 import hashlib
+import os
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curation import storage
+from curation import dataset, storage
 from curation.stage import Stage, Tables, Unit, empty_columns
 
 BLOCK_BYTES = 1 << 22
@@ -53,12 +54,14 @@ class Inventory(Stage):
 def identify(uri: str) -> tuple[str | None, str | None]:
     """(128-bit BLAKE2b of the file's bytes in hex, None), or (None, why it cannot be read)."""
     digest = hashlib.blake2b(digest_size=16)
+    fs, path = storage.filesystem(uri)
+    if not storage.is_remote(uri) and os.path.exists(path) and not os.path.isfile(path):
+        return None, "not_a_file: a pipe, a device or a link to a folder"
     try:
-        fs, path = storage.filesystem(uri)
         with fs.open(path, "rb") as file:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
-    except (FileNotFoundError, PermissionError) as error:
+    except (FileNotFoundError, PermissionError) as error:  # not found: also names not in UTF-8
         return None, f"unreadable: {type(error).__name__}"
     return digest.hexdigest(), None
 
@@ -73,6 +76,17 @@ def units(stage: Inventory, *, footage: str) -> list[Unit]:
         key = stage.unit_key(source.uri, str(source.num_bytes), source.version)
         found.append(Unit(key, 1, rows=rows))
     return found
+
+
+def forget_unreadable(units: list[Unit], *, data: str) -> None:
+    """Have files that could not be read looked at again: a permission changes no file's version."""
+    listed = dataset.load(data, "sources", columns=["uri", "error"])
+    rows = listed.to_pylist() if listed is not None else []
+    failed = {row["uri"] for row in rows if row["error"] is not None}
+    for unit in units:
+        assert unit.rows is not None
+        if unit.rows["uri"][0].as_py() in failed:
+            storage.remove(dataset.unit_url(data, "sources", unit.key))
 
 
 def is_sidecar(uri: str, *, stems: set[str]) -> bool:

@@ -15,6 +15,7 @@ from curation import storage
 from curation.clip import bucket_name
 from curation.stage import Stage, Tables, Unit
 from curation.video.cut import (
+    Encoded,
     Packets,
     check_clip,
     copy_allowed,
@@ -29,6 +30,7 @@ from curation.video.open import IMAGE_DEMUXERS, VideoError
 CLIPS_PER_UNIT = 16  # bounds what a worker holds: a clip of 20 s is a few megabytes
 COPY_TOLERANCE = 1.0  # of 255; a copy decodes to the same pictures
 ENCODE_TOLERANCE = 4.0  # of 255, mean over 16x9: far above crf 18, far below another shot
+VANISHED = "vanished"  # an error code that the next run tries again
 
 SHARD = pa.schema(
     {
@@ -135,7 +137,10 @@ class Shard(Stage):
         if clip["standing"] is not None:
             return clip["standing"], None
         if path is None:
-            return {"clip_id": clip["clip_id"], "error": "vanished: the source file is gone"}, None
+            return {
+                "clip_id": clip["clip_id"],
+                "error": f"{VANISHED}: the source file is gone",
+            }, None
         try:
             data, row = cut(clip, path=path, packets=packets)
         except VideoError as error:
@@ -201,7 +206,6 @@ def cut(
             "width": clip["width"],
             "height": clip["height"],
         }
-    start, end = clip["start_frame"], clip["end_frame"]
     data, reason = try_copy(clip, path=path, packets=packets)
     if data is not None:
         return data, {
@@ -212,15 +216,10 @@ def cut(
             "width": clip["width"],
             "height": clip["height"],
         }
-    display = clip["width"], clip["height"]
-    encoded = encode_clip(
-        path, start=start, end=end, fps=clip["fps"], display=display, packets=packets
-    )
-    wrong = (
-        _wrong(encoded.data, clip, ENCODE_TOLERANCE)
-        if encoded.num_frames
-        else "no frame could be decoded"
-    )
+    encoded, wrong = _encode(clip, path=path, packets=packets)
+    if wrong and packets is not None:
+        # in a damaged source another picture may come out behind a keyframe than from the beginning
+        encoded, wrong = _encode(clip, path=path, packets=None)
     if wrong:
         raise VideoError("cut_mismatch", wrong)
     return encoded.data, {
@@ -232,6 +231,23 @@ def cut(
         "width": encoded.width,
         "height": encoded.height,
     }
+
+
+def _encode(
+    clip: dict[str, Any], *, path: Path, packets: Packets | None
+) -> tuple[Encoded, str | None]:
+    """The clip re-encoded, and what is wrong with it."""
+    encoded = encode_clip(
+        path,
+        start=clip["start_frame"],
+        end=clip["end_frame"],
+        fps=clip["fps"],
+        display=(clip["width"], clip["height"]),
+        packets=packets,
+    )
+    if not encoded.num_frames:
+        return encoded, "no frame could be decoded"
+    return encoded, _wrong(encoded.data, clip, ENCODE_TOLERANCE)
 
 
 def try_copy(

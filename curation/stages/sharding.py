@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curation import dataset, pipeline, storage
 from curation.clip import INDEX, hash_128
-from curation.stage import Unit
+from curation.stage import Abort, Unit
 from curation.stages import pack, shard
 from curation.stages.pack import Pack, Sample, plan
 from curation.stages.shard import Shard
@@ -129,7 +129,9 @@ def _keys_of_tar(url: str) -> set[str]:
 
 
 def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None:
-    """Have units cut again that are done, but whose media are in no tar and wait nowhere."""
+    """Have units cut again that are done, but whose media are in no tar and wait nowhere, or whose
+    source was gone.
+    """
     for unit in units:
         url = dataset.unit_url(data, "shard", unit.key)
         assert unit.rows is not None
@@ -137,7 +139,9 @@ def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None
             continue
         cut_rows = storage.read_table(url, columns=["clip_id", "reject", "error"]).to_pylist()
         if any(
-            row["clip_id"] not in where and row["reject"] is None and row["error"] is None
+            row["clip_id"] not in where
+            and row["reject"] is None
+            and (row["error"] is None or row["error"].startswith(shard.VANISHED))
             for row in cut_rows
         ):
             storage.remove(url)
@@ -158,18 +162,14 @@ def _kept_clips(data: str) -> list[dict[str, Any]]:
         for row in videos_table.to_pylist()
         if row["reject"] is None and row["error"] is None
     }
-    kept = {
-        i
-        for i, keep in zip(
-            verdicts["clip_id"].to_pylist(), verdicts["keep"].to_pylist(), strict=True
-        )
-        if keep
-    }
+    judged = dict(zip(verdicts["clip_id"].to_pylist(), verdicts["keep"].to_pylist(), strict=True))
+    if unjudged := sum(clip["clip_id"] not in judged for clip in clips):
+        raise Abort(f"{unjudged} of {len(clips)} clips have no verdict; run filter first")
     counts: dict[str, int] = {}
     found = []
     for clip in sorted(clips, key=lambda clip: (clip["video_id"], clip["start_frame"])):
         position = counts[clip["video_id"]] = counts.get(clip["video_id"], -1) + 1
-        if clip["clip_id"] in kept:
+        if judged[clip["clip_id"]]:
             video = videos[clip["video_id"]]
             found.append({name: video.get(name) for name in stream} | clip | {"position": position})
     return found

@@ -19,7 +19,7 @@ from curation.meters.keyframes import Keyframes
 from curation.meters.shots import Piece, divide, shots_between
 from curation.meters.span import Span
 from curation.stage import Stage, Tables, Unit, empty_columns
-from curation.stages.inventory import is_sidecar, stem
+from curation.stages.inventory import SIDECAR_SUFFIXES, is_sidecar, stem
 from curation.video.decode import DecodePass, mean_fps, varies
 from curation.video.open import VideoError
 from curation.video.picture import Picture, fingerprint, small_planes, small_size
@@ -32,6 +32,7 @@ CLIP_COLUMNS = pa.schema(
         pa.field("last_luma", pa.binary()),
     ]
 )
+MAX_SOURCE_FRAMES = 12 * 3600 * 120  # what is kept of each frame for the meters takes 2.5 KB
 VIDEO_COLUMNS = pa.schema([*VIDEOS, pa.field("decoded_frames", pa.int64())])
 
 
@@ -127,6 +128,8 @@ def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
             size = small_size(*decode.display_size())
         if frame.time_s - decode.times_s[0] > knobs.max_source_s:
             raise VideoError("too_long", f"more than {knobs.max_source_s:g} s of footage")
+        if frame.index == MAX_SOURCE_FRAMES:
+            raise VideoError("too_many_frames", f"more than {MAX_SOURCE_FRAMES} frames")
         luma, bgr = small_planes(frame.picture, size=size, rotation=decode.rotation)
         picture = Picture(frame.index, frame.time_s, luma, bgr, is_corrupt=decode.corrupt[-1])
         for meter in (cuts, *meters):
@@ -209,11 +212,7 @@ def units(stage: Split, *, sources: pa.Table) -> list[Unit]:
     """One unit per source. Of files with the same bytes the one with the smallest uri is taken."""
     rows = sorted(sources.to_pylist(), key=lambda row: row["uri"])
     first_of: dict[str, str] = {}
-    stems = {
-        stem(row["uri"])
-        for row in rows
-        if not row["uri"].lower().endswith((".txt", ".vtt", ".srt", ".json"))
-    }
+    stems = {stem(row["uri"]) for row in rows if not row["uri"].lower().endswith(SIDECAR_SUFFIXES)}
     found = []
     for row in rows:
         reject = None

@@ -16,6 +16,7 @@ from typing import IO, Any, NoReturn
 
 import av
 import av.error
+from av.stream import Disposition
 
 DEMUXERS = (
     "mov,matroska,webm,avi,ogg,mpegts,mpeg,mpegvideo,flv,asf,mxf,gif,apng,h264,hevc,av1,ivf,m4v,obu,rm,nut,dv,"
@@ -72,6 +73,7 @@ def open_video(source: str | Path | bytes) -> Iterator[Any]:
                     "format_whitelist": DEMUXERS,
                     "protocol_whitelist": "none",
                     "max_streams": str(MAX_STREAMS),
+                    "max_pixels": str(MAX_PIXELS),  # FFmpeg decodes a picture to probe it
                 },
                 metadata_errors="replace",
                 buffer_size=1 << 18,
@@ -101,13 +103,21 @@ def _reason(error: Exception) -> str:
 
 
 def choose_stream(container: Any) -> Any:
-    """The stream that FFmpeg calls best: most pixels, then most frames; cover pictures of audio
+    """The stream that FFmpeg calls best: marked as default, then highest bit rate; cover pictures
     never.
     """
-    stream = container.streams.best("video")
-    if stream is None or "attached_pic" in str(stream.disposition):
+    best = container.streams.best("video")
+    others = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if best is None or not others:
         raise VideoError("no_video_stream", f"a {container.format.name} file without video")
+    stream = others[0] if _is_cover(best) else best
+    # a later header in the stream may ask for more than the first, which probe looks at
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def probe(container: Any, stream: Any) -> Probe:

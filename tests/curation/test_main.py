@@ -37,3 +37,8 @@ def test_a_mistake_gets_one_sentence(
     assert main(words) == status
     said = capsys.readouterr().err.strip()
     assert sentence in said and "Traceback" not in said and len(said.splitlines()) == 1
+
+
+def test_a_misspelt_dataset_is_not_made(tmp_path: Path) -> None:
+    assert main(["filter", "--data", str(tmp_path / "typo")]) == 1
+    assert not (tmp_path / "typo").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from curation import dataset, pipeline, storage
 from curation.stage import Abort, Unit
-from tests.curation.toy_stage import Doubles, units
+from tests.curation.toy_stage import Doubles, Unloadable, units
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -96,6 +96,23 @@ def test_what_lies_outside_the_data_stops_the_run_and_keeps_what_is_done(
     assert json.loads((tmp_path / "data/runs/doubles.json").read_text())["status"] == "running"
 
 
+def test_a_storage_that_does_not_answer_is_no_fault_of_the_rows(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    with pytest.raises(Abort, match="ConnectionResetError.*Run the same command to continue"):
+        pipeline.run(stage, units(stage, {"x": "lose the network"}), data=data)
+    assert dataset.load(data, "numbers") is None
+
+
+def test_a_stage_that_no_worker_can_load_is_no_fault_of_the_rows(tmp_path: Path) -> None:
+    stage = Unloadable(notes=str(tmp_path))
+    data = str(tmp_path / "data")
+    with pytest.raises(Abort, match="workers cannot load it .*not on this machine"):
+        pipeline.run(stage, units(stage, {"a": "work"}), data=data)
+    assert dataset.load(data, "numbers") is None
+
+
 def test_a_lost_row_is_not_committed(tmp_path: Path, stage: Doubles) -> None:
     data = str(tmp_path / "data")
     with pytest.raises(Abort, match="1 rows out of 2 in"):
@@ -122,6 +139,19 @@ def test_columns_are_checked_before_anything_starts(tmp_path: Path, stage: Doubl
     with pytest.raises(ValueError, match=r"reads \['id'\] of the table 'given', which has"):
         pipeline.check([stage], data=data)
     pipeline.check([stage], data=data, given=frozenset({"given"}))
+
+
+def test_a_table_whose_stage_was_stopped_is_not_taken_for_whole(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    storage.write_table(dataset.unit_url(data, "given", "x"), pa.table({"id": ["a"]}))
+    record = {"stage": "giver", "status": "running", "tables": ["given"], "units": ["x", "y"]}
+    dataset.write_manifest(data, record)
+    with pytest.raises(ValueError, match="giver stopped before it was whole; run giver again"):
+        pipeline.check([stage], data=data)
+    dataset.write_manifest(data, record | {"status": "complete"})
+    pipeline.check([stage], data=data)
 
 
 def test_verdicts_add_up() -> None:

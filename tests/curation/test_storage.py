@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +69,21 @@ def test_sources_can_be_a_glob_or_one_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     assert len(storage.list_sources(f"{tmp_path}/*.mp4")) == 1
     assert len(storage.list_sources(f"{tmp_path}/b.mkv")) == 1
+
+
+def test_a_glob_reaches_into_a_hidden_folder_that_it_names(tmp_path: Path) -> None:
+    for name in (".cache/a.mp4", ".cache/.b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (found,) = storage.list_sources(f"{tmp_path}/.cache/*.mp4")
+    assert found.uri.endswith("/.cache/a.mp4")
+
+
+def test_a_link_to_nowhere_and_a_name_that_is_no_utf8_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4")).write_bytes(b"x")
+    names = [Path(source.uri).name for source in storage.list_sources(str(tmp_path))]
+    assert names == ["gone.mp4", "\\xff.mp4"]
 
 
 def test_no_footage_is_a_clear_error(tmp_path: Path) -> None:

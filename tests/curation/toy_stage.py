@@ -55,6 +55,8 @@ class Doubles(Stage):
                     raise KeyError("a mistake of ours")
                 case "stop":
                     raise Abort("the server at http://127.0.0.1:1 does not answer")
+                case "lose the network":
+                    raise ConnectionResetError("the storage hung up")
                 case "lose":
                     rows = rows[:-1]
         found = [{"id": r["id"], "double": 2 * r["n"], "error": None} for r in rows]
@@ -70,6 +72,17 @@ class Doubles(Stage):
             "numbers": pa.Table.from_pylist(rows, schema=NUMBERS),
             "squares": pa.table({"id": pa.array([], pa.string())}),
         }
+
+
+def refuse_to_load() -> Any:
+    raise ModuleNotFoundError("the stage's code is not on this machine")
+
+
+class Unloadable(Doubles):
+    """As on a cluster that lacks our code."""
+
+    def __reduce__(self) -> Any:
+        return refuse_to_load, ()
 
 
 def units(stage: Doubles, does: dict[str, str]) -> list[Unit]:

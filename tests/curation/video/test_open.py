@@ -60,6 +60,55 @@ def test_sound_without_pictures_is_no_video(tmp_path: Path) -> None:
     assert refusal(path) == "no_video_stream"
 
 
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    import av
+    from av.stream import Disposition
+
+    path = tmp_path / "song.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=48000)
+        cover = container.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
+        cover.disposition = Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.rate = 48000
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        for stream, content in ((cover, picture), (sound, frame)):
+            container.mux(stream.encode(content))
+            container.mux(stream.encode(None))
+    assert refusal(path) == "no_video_stream"
+
+
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    from curation.video import open as opening
+
+    monkeypatch.setattr(opening, "MAX_PIXELS", 64 * 64)
+    for name, side in (("fits.png", 64), ("large.png", 65)):
+        Image.new("RGB", (side, side)).save(tmp_path / name)
+    assert len(list(DecodePass(tmp_path / "fits.png"))) == 1
+    assert refusal(tmp_path / "large.png") in ("too_large", "no_frames")
+
+
+def test_a_later_header_cannot_ask_for_more_than_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curation.video import open as opening
+
+    monkeypatch.setattr(opening, "MAX_PIXELS", 320 * 180)
+    small = write_video(tmp_path / "small.h264", pan(1, 12), format="h264")
+    large = write_video(
+        tmp_path / "large.h264", np.zeros((4, 360, 640, 3), np.uint8), format="h264"
+    )
+    small.write_bytes(small.read_bytes() + large.read_bytes())
+    decode = DecodePass(small)
+    assert {frame.picture.width for frame in decode} == {160}
+    assert decode.num_frames <= 12 and decode.decode_errors
+
+
 def test_a_header_without_pictures_has_no_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "cut.mkv", pan(1, 24))
     data = path.read_bytes()

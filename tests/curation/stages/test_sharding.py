@@ -1,0 +1,44 @@
+"""What shard takes in and does again: verdicts for every clip, sources that came back."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curation import dataset, storage
+from curation.clip import CLIPS, VIDEOS
+from curation.stage import Abort, Unit
+from curation.stages import shard, sharding
+
+
+def write(data: str, table: str, rows: list[dict], schema: pa.Schema) -> None:
+    full = [dict.fromkeys(schema.names) | row for row in rows]
+    storage.write_table(
+        dataset.unit_url(data, table, "u"), pa.Table.from_pylist(full, schema=schema)
+    )
+
+
+def test_a_clip_without_a_verdict_stops_the_run_instead_of_vanishing(tmp_path: Path) -> None:
+    data = str(tmp_path)
+    clips = [{"clip_id": c, "video_id": "v", "start_frame": i} for i, c in enumerate("ab")]
+    write(data, "clips", clips, CLIPS)
+    write(data, "videos", [{"video_id": "v", "uri": "v.mp4"}], VIDEOS)
+    verdicts = pa.schema({"clip_id": pa.string(), "keep": pa.bool_()})
+    write(data, "filter", [{"clip_id": "a", "keep": True}], verdicts)
+    with pytest.raises(Abort, match="1 of 2 clips have no verdict; run filter first"):
+        sharding._kept_clips(data)
+    write(data, "filter", [{"clip_id": c, "keep": c == "b"} for c in "ab"], verdicts)
+    assert [(clip["clip_id"], clip["position"]) for clip in sharding._kept_clips(data)] == [
+        ("b", 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"), [("vanished: the source file is gone", False), ("cut_mismatch: x", True)]
+)
+def test_clips_whose_source_was_gone_are_cut_again(tmp_path: Path, error: str, stays: bool) -> None:
+    data = str(tmp_path)
+    write(data, "shard", [{"clip_id": "a", "error": error}], shard.SHARD)
+    unit = Unit("u", 1, rows=pa.table({"clip_id": ["a"]}))
+    sharding._forget_lost([unit], {}, data=data)
+    assert storage.exists(dataset.unit_url(data, "shard", "u")) == stays
