@@ -30,6 +30,7 @@ CAPTIONS = pa.schema(
         "caption_model": pa.string(),  # of source vlm
         "caption_error": pa.string(),  # "reason_code: why" of the sources that failed, "; " between
         "caption_chars": pa.int64(),  # 0 without a caption
+        "error": pa.string(),  # the clip could not be worked on at all
     }
 )
 
@@ -87,6 +88,7 @@ class Describe(Stage):
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         rows = [_caption_row(row["clip_id"], error=error) for row in eligible_rows(tables)]
+        rows = [row | {"error": error} for row in rows]
         return {"captions": pa.Table.from_pylist(rows, schema=CAPTIONS)}
 
     def _ask(self, source: Source, rows: list[Row], tables: Tables) -> list[Answer]:

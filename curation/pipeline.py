@@ -137,6 +137,7 @@ def run(
         "tables": tables,
         "units": [unit.key for unit in units],
         "config": stage.config(),
+        "config_hash": stage.config_hash(),
         "commit": _commit(),
     }
     write_manifest(data, record)
@@ -144,6 +145,8 @@ def run(
         # a unit whose file was removed to have it done again may give other rows this time
         storage.remove(merged_url(data, table))
     cpu_s = _run_missing(stage, missing, data=data, workers=workers)
+    for marker in storage.list_files(storage.join(data, "runs", "overrun")):
+        storage.remove(marker)  # of a first attempt whose second one succeeded
     counts = conserve(stage, units, data=data)
     counts |= {"units": len(units), "units_done_before": len(units) - len(missing)}
     record |= {

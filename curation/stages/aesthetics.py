@@ -43,6 +43,7 @@ AESTHETICS = pa.schema(
         "aesthetic_laion_mlp": pa.float32(),  # about 1-10, mean over the clip's keyframes
         "aesthetic_model": pa.string(),  # backbone and heads that gave the scores
         "aesthetic_note": pa.string(),  # why a score is null
+        "error": pa.string(),  # the clip could not be scored at all
     }
 )
 
@@ -133,7 +134,7 @@ class Aesthetics(Stage):
     def failed(self, tables: Tables, *, error: str) -> Tables:
         ids = tables["clips"]["clip_id"]
         columns = empty_columns(AESTHETICS, len(ids))
-        columns |= {"clip_id": ids, "aesthetic_note": pa.array([error] * len(ids), pa.string())}
+        columns |= {"clip_id": ids, "error": pa.array([error] * len(ids), pa.string())}
         return {"aesthetics": pa.table(columns)}
 
 

@@ -14,7 +14,7 @@ from curation import dataset, storage
 from curation.stage import Stage, Tables, Unit, empty_columns
 
 BLOCK_BYTES = 1 << 22
-SIDECAR_SUFFIXES = (".txt", ".vtt", ".srt", ".json")
+SIDECAR_SUFFIXES = (".txt", ".vtt")  # what captioning reads
 
 
 class Inventory(Stage):

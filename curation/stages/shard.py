@@ -5,6 +5,7 @@ video; their media wait in the table `media` until `pack` has put them into tars
 a standing shard already are not cut again.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from curation import storage
-from curation.clip import bucket_name
+from curation.clip import bucket_name, hash_128
 from curation.stage import Stage, Tables, Unit
 from curation.video.cut import (
     Encoded,
@@ -115,6 +116,10 @@ class Shard(Stage):
             bucket_fps=self.bucket_fps,
         )
 
+    def cut_config_hash(self) -> str:
+        """Hash of what decides a sample's media; not how many samples a shard holds."""
+        return hash_128(self.name, str(self.version), self.mode)
+
     def run(self, tables: Tables) -> Tables:
         clips = tables["rows"].to_pylist()
         rows, media = [], []
@@ -197,8 +202,13 @@ def cut(
     clip: dict[str, Any], *, path: Path, packets: Packets | None
 ) -> tuple[bytes, dict[str, Any]]:
     """(media bytes, what was done). Raises VideoError where no way gives the planned frames."""
+    if path.stat().st_size != clip["num_bytes"]:
+        raise VideoError("source_changed", "the file is not the one that split read")
     if clip["is_image"]:
-        return path.read_bytes(), {
+        data = path.read_bytes()
+        if hashlib.blake2b(data, digest_size=16).hexdigest() != clip["video_id"]:
+            raise VideoError("source_changed", "the file is not the one that split read")
+        return data, {
             "media": IMAGE_DEMUXERS[clip["container"]],
             "route": "bytes",
             "frames_encoded": 0,
@@ -324,6 +334,7 @@ UNIT_ROWS = pa.schema(
         "rotation": pa.int32(),
         "sample_aspect": pa.float32(),
         "is_image": pa.bool_(),
+        "num_bytes": pa.int64(),
         "video_num_frames": pa.int64(),
         "bucket": pa.string(),
         "cut_hash": pa.string(),

@@ -19,7 +19,11 @@ from curation.stages import pack, shard
 from curation.stages.pack import Pack, Sample, plan
 from curation.stages.shard import Shard
 
-UNITS_KEY = b"dailies.units"
+UNITS_KEY = b"dailies.shard_units"
+OF_THE_DATASET = {"file_copies"}
+"""Columns that other files of the dataset decide: in a sample they would make its shard change with
+them.
+"""
 
 
 def run(
@@ -33,7 +37,7 @@ def run(
     clips = _kept_clips(data)
     for clip in clips:
         clip["bucket"] = stage.bucket(clip)
-        clip["cut_hash"] = hash_128(clip["clip_id"], stage.mode, str(stage.version))
+        clip["cut_hash"] = hash_128(clip["clip_id"], stage.cut_config_hash())
         row = base.rows.get(clip["clip_id"])
         stands = row is not None and (row["cut_hash"], row["bucket"]) == (
             clip["cut_hash"],
@@ -184,7 +188,10 @@ def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str
     }
     columns = _columns_of(set(cut_rows), data=data)
     captions = columns.pop("captions", {})
-    config_hash = stage.config_hash()
+    made_by = {
+        "split": (dataset.manifest_of(data, "clips") or {}).get("config_hash"),
+        "shard": stage.cut_config_hash(),
+    }
     samples = {}
     for key, row in cut_rows.items():
         clip = columns["clips"][key]
@@ -194,7 +201,6 @@ def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str
         lineage = (
             "clip_id",
             "video_id",
-            "uri",
             "start_frame",
             "end_frame",
             "start_s",
@@ -206,7 +212,7 @@ def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str
             name: value
             for table, rows_of in sorted(columns.items())
             for name, value in rows_of.get(key, {}).items()
-            if name not in (*lineage, "width", "height")
+            if name not in (*lineage, *OF_THE_DATASET, "width", "height")
             and isinstance(value, int | float)
             and value == value
         }
@@ -218,7 +224,7 @@ def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str
             "caption_source": source,
             "captions": {source: text} if source else {},
             "scores": scores,
-            "config_hash": config_hash,
+            "config_hash": made_by,
         }
         content = json.dumps(
             described, sort_keys=True, ensure_ascii=False, allow_nan=False

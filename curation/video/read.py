@@ -6,9 +6,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
+
+from curation.video.open import VideoError, choose_stream, open_video
 
 
 def read_frames(
@@ -28,7 +30,11 @@ def read_frames(
     try:
         return _read_decord(source, indices, size)
     except (DECORDError, RuntimeError):  # what it cannot open, AV1 above all
+        pass
+    try:
         return _read_av(source, indices, size)
+    except (VideoError, FFmpegError) as error:
+        raise ValueError(f"a clip cannot be decoded: {error}") from error
 
 
 def _read_decord(
@@ -52,8 +58,8 @@ def _read_av(
     wanted = None if indices is None else set(indices)
     frames: dict[int, np.ndarray] = {}
     count = 0
-    with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
+    with open_video(source) as container:
+        for index, frame in enumerate(container.decode(choose_stream(container))):
             count = index + 1
             if wanted is None or index in wanted:
                 image = frame.to_ndarray(format="rgb24")

@@ -281,4 +281,4 @@ def test_a_worker_that_cannot_load_what_the_driver_found_stops_the_run(folder, t
 def test_rows_of_a_unit_that_failed_are_kept_with_the_reason():
     failed = Aesthetics().failed(tables(["a", "b"], []), error="deadline: too long")["aesthetics"]
     assert failed["clip_id"].to_pylist() == ["a", "b"]
-    assert failed["aesthetic_note"].to_pylist() == ["deadline: too long"] * 2
+    assert failed["error"].to_pylist() == ["deadline: too long"] * 2
