@@ -236,3 +236,13 @@ def test_report_reads_the_tables_and_says_how_many_are_met(tmp_path, capsys):
 def test_a_missing_truth_is_said(tmp_path):
     with pytest.raises(ValueError, match="demo-footage"):
         report(str(tmp_path), truth=tmp_path / "none.json")
+
+
+def test_most_frames_of_a_dissolve_must_belong_to_no_clip():
+    def ok(*rows: dict) -> bool:
+        return check_dissolve("f.mp4", true=(60, 70), rows=list(rows)).ok
+
+    assert ok(*CLIPS)
+    assert ok(clip(0, 64, out="gradual"), clip(70, 100, into="gradual"))  # 6 of 10
+    assert not ok(clip(0, 66, out="gradual"), clip(70, 100, into="gradual"))  # 4 of 10
+    assert not ok(clip(0, 66), clip(66, 100))
