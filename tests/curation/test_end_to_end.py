@@ -190,7 +190,7 @@ def test_a_sample_says_where_it_is_from(made: Job, index: list[dict]) -> None:
     for row in index:
         clip, caption = clips[row["key"]], captions[row["key"]]
         sample = json.loads(member(made.data, row, "json"))
-        for name in ("clip_id", "video_id", "uri", "start_frame", "end_frame", "start_s", "end_s"):
+        for name in ("clip_id", "video_id", "start_frame", "end_frame", "start_s", "end_s"):
             assert sample[name] == clip[name]
         assert sample["num_frames"] == row["num_frames"] == clip["num_frames"]
         assert sample["scores"]["luma_mean_pct"] == pytest.approx(clip["luma_mean_pct"])

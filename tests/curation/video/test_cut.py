@@ -148,3 +148,14 @@ def test_readers_count_frames_and_say_zero_for_what_they_cannot_read(tmp_path: P
     assert (count_decord(str(good)), count_opencv(str(good))) == (7, 7)
     (tmp_path / "b.mp4").write_bytes(b"nothing")
     assert (count_decord(str(tmp_path / "b.mp4")), count_opencv(str(tmp_path / "b.mp4"))) == (0, 0)
+
+
+def test_the_same_clip_is_encoded_to_the_same_bytes(tmp_path: Path) -> None:
+    frames = np.concatenate([pan(1, 33, height=96, width=72), pan(4, 34, height=96, width=72)])
+    path = write_video(tmp_path / "a.mp4", frames, options={"g": "999"})
+    index = index_packets(path)
+    found = {
+        encode_clip(path, start=33, end=67, fps=24.0, display=(72, 96), packets=index).data
+        for _ in range(60)
+    }
+    assert len(found) == 1
