@@ -66,12 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = parser.instantiate(options)
         run(chosen["command"], chosen[chosen["command"]])
+    except KeyboardInterrupt:
+        return _say("stopped; the same command continues from here", code=130)
     except (Abort, ValueError) as error:
         return _say(error, code=1)
     return 0
 
 
-def _say(error: Exception, *, code: int) -> int:
+def _say(error: Exception | str, *, code: int) -> int:
     print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
     return code
 

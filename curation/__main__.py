@@ -70,6 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return _run(given)
+    except KeyboardInterrupt:
+        print("curation: stopped; the same command continues from here", file=sys.stderr)
+        return 130
     except (Abort, ValueError, PermissionError) as error:
         print(f"curation: {_sentence(error)}", file=sys.stderr)
         return 1
@@ -86,8 +89,17 @@ def _sentence(error: Exception) -> str:
 
 def _run(args: Namespace) -> int:
     _require(args, "data", unless={"bench", "demo-footage"})
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"{args.workers = }, expected at least 1 (make: WORKERS=)")
     if "split" in args.stages:
         _require(args, "footage")
+        if storage.lies_inside(args.data, args.footage):
+            raise ValueError(
+                f"DATA={args.data!r} lies inside FOOTAGE={args.footage!r}, "
+                f"which would then hold its own shards; choose a folder outside"
+            )
+    if "filter" in args.stages:
+        judging.check_rules(args.filter, data=args.data)  # before hours of decoding
     stages = [getattr(args, name) for name in args.stages if name in STAGES]
     if stages:
         # the inventory that split begins with writes the table sources

@@ -59,6 +59,12 @@ def _options(protocol: str) -> dict[str, Any]:
     return {"use_listings_cache": False} if protocol in ("s3", "s3a") else {}
 
 
+def lies_inside(url: str, folder: str) -> bool:
+    """Whether a url is a folder or below it."""
+    (_, inner), (_, outer) = filesystem(url), filesystem(folder)
+    return is_remote(url) == is_remote(folder) and f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+
+
 def join(url: str, *parts: str) -> str:
     return "/".join([url.rstrip("/"), *parts])
 

@@ -18,7 +18,6 @@ RUN_BY = {
     "train": ("Makefile", "$(MAKE) train"),
     "sample": ("Makefile", "$(MAKE) sample"),
     "filter": ("tests/test_readme.py", '"filter", "shard", "audit"'),
-    "shard": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "audit": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "caption": ("tests/captioning/test_vllm.py", '"caption"'),
     "serve-vlm": ("tests/captioning/test_vllm.py", '"serve"'),

@@ -135,10 +135,10 @@ def measurements(ledger: Ledger) -> list[Html]:
         if figures:
             parts += [element("h3", title), element("div", figures, class_="charts")]
     words = [element("li", _in_words(h, ledger)) for h in every if not h.edges]
-    unknown = dict.fromkeys(r.column for r in ledger.rules if r.column not in ledger.measures)
+    others = dict.fromkeys(r.column for r in ledger.rules if r.column not in ledger.measures)
     words += [
-        element("li", element("code", column), ": a rule asks for it, but no table holds it")
-        for column in unknown
+        element("li", element("code", column), ": a rule asks for it; it is no number to draw")
+        for column in others
     ]
     if words:
         parts += [element("h3", "Nothing to draw"), element("ul", words, class_="plain")]

@@ -181,6 +181,11 @@ def units(stage: Filter, *, data: str) -> list[Unit]:
     return pipeline.unit_of_dataset(stage, data=data, reads=reads)
 
 
+def check_rules(stage: Filter, *, data: str) -> None:
+    """Raise ValueError for a rule on a column that no stage writes."""
+    place(stage.rules, tables=_tables_of_clips(data), expected=expected_columns())
+
+
 def place(
     rules: Sequence[Rule], *, tables: Mapping[str, pa.Schema], expected: Mapping[str, str]
 ) -> tuple[dict[str, list[str]], list[str]]:

@@ -182,7 +182,7 @@ def encode_clip(
 def _x264_stream(target: Any, frame: Any, *, size: tuple[int, int], fps: float | None) -> Any:
     rate = Fraction(fps or 25).limit_denominator(1001)
     # no B-frames: decoding order is display order, so the first frame is at time 0 in every reader;
-    # no macroblock tree: with it one encode in thirty of the same pictures gave other bytes (core 165)
+    # no macroblock tree: with it one encode in thirty of the same pictures gave other bytes
     options = {"bf": "0", "mbtree": "0", "threads": "1"}
     options |= {"crf": str(CRF), "preset": PRESET, "g": str(GOP_FRAMES)}
     stream = target.add_stream("libx264", rate=rate, options=options)
