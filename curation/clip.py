@@ -99,13 +99,6 @@ def clip_id(video_id: str, *, start_frame: int, end_frame: int) -> str:
     return hash_128(video_id, str(start_frame), str(end_frame))
 
 
-def divide(num_frames: int, *, max_frames: int) -> list[tuple[int, int]]:
-    """Half-open ranges of near-equal length (they differ by at most 1) of at most max_frames."""
-    parts = max(1, math.ceil(num_frames / max_frames))
-    edges = [num_frames * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
 def frames_at_rate(num_frames: int, *, fps: float | None, bucket_fps: float) -> int:
     """How many of the clip's decoded frames a reader gets that samples it at bucket_fps.
 

@@ -7,6 +7,8 @@ it holds exactly the units that count, and can be deleted at any time.
 """
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,18 @@ def merged_url(data: str, table: str) -> str:
 def write_manifest(data: str, record: dict[str, Any]) -> None:
     content = json.dumps(record, indent=1, default=str)
     storage.commit(manifest_url(data, record["stage"]), content.encode())
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this runs from; None for an installed package."""
+    if shutil.which("git") is None:
+        return None
+    found = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() or None
 
 
 def note(data: str, stage: str, **figures: Any) -> None:

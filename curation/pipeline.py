@@ -16,8 +16,6 @@ import errno
 import functools
 import logging
 import os
-import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -33,6 +31,7 @@ from curation import storage
 from curation.dataset import (
     columns_of,
     fewest_files,
+    git_commit,
     manifest_of,
     merge,
     merged_url,
@@ -138,7 +137,7 @@ def run(
         "units": [unit.key for unit in units],
         "config": stage.config(),
         "config_hash": stage.config_hash(),
-        "commit": _commit(),
+        "commit": git_commit(),
     }
     write_manifest(data, record)
     for table in tables if missing else ():
@@ -390,18 +389,6 @@ def remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
         for file in storage.list_files(tables_url(data, table), ".parquet"):
             if Path(file).stem not in current:
                 storage.remove(file)
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this runs from; None for an installed package."""
-    if shutil.which("git") is None:
-        return None
-    found = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-    )
-    return found.stdout.strip() or None
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -17,10 +17,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from curation import storage
+from curation.dataset import git_commit
 from training.callbacks import AtomicCheckpointIO, Ema, FixedBatch, Meters, SaveCheckpoint
 from training.data import VideoData
 from training.module import VideoFlow
-from training.record import git_commit
 from training.sample import generate, load_ema, write_samples
 
 

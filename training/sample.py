@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from curation import storage
+from curation.dataset import git_commit
 from curation.video import write_mp4
 from training import flow as equations
 from training.callbacks import load_weights
@@ -23,7 +24,6 @@ from training.models.text import pack_ids
 from training.module import VideoFlow
 from training.pack import make_pack, unit_to_pixels
 from training.randomness import generator, key
-from training.record import git_commit
 
 SHEET_FRAMES = 8
 SHEET_TILE_PX = 192

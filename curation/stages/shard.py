@@ -5,7 +5,6 @@ video; their media wait in the table `media` until `pack` has put them into tars
 a standing shard already are not cut again.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ import pyarrow as pa
 from curation import storage
 from curation.clip import bucket_name, hash_128
 from curation.stage import Stage, Tables, Unit
+from curation.stages.inventory import identify
 from curation.video.cut import (
     Encoded,
     Packets,
@@ -205,10 +205,9 @@ def cut(
     if path.stat().st_size != clip["num_bytes"]:
         raise VideoError("source_changed", "the file is not the one that split read")
     if clip["is_image"]:
-        data = path.read_bytes()
-        if hashlib.blake2b(data, digest_size=16).hexdigest() != clip["video_id"]:
+        if identify(str(path))[0] != clip["video_id"]:
             raise VideoError("source_changed", "the file is not the one that split read")
-        return data, {
+        return path.read_bytes(), {
             "media": IMAGE_DEMUXERS[clip["container"]],
             "route": "bytes",
             "frames_encoded": 0,
