@@ -14,14 +14,16 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from curation import dataset, pipeline, storage
 from curation.stage import Abort, Stage
 from curation.stages import filter as judging
-from curation.stages import inventory, sharding, split
+from curation.stages import inventory, scan, sharding, split
 from curation.stages.aesthetics import Aesthetics
 from curation.stages.dedup import Dedup
 from curation.stages.filter import Filter
 from curation.stages.inventory import Inventory
+from curation.stages.scan import Scan
 from curation.stages.shard import Shard
 from curation.stages.split import Split
 
+STEPS_OF_SPLIT: dict[str, type[Stage]] = {"inventory": Inventory, "scan": Scan}
 STAGES: dict[str, type[Stage]] = {
     "split": Split,
     "aesthetics": Aesthetics,
@@ -48,7 +50,7 @@ def parser() -> ArgumentParser:
     )
     parser.add_argument("--samples", type=str, help="demo-picture: a sampled video")
     parser.add_argument("--output", type=str, help="demo-picture: the picture")
-    for name, kind in STAGES.items():
+    for name, kind in {**STEPS_OF_SPLIT, **STAGES}.items():
         parser.add_class_arguments(kind, name)
     return parser
 
@@ -102,8 +104,8 @@ def _run(args: Namespace) -> int:
         judging.check_rules(args.filter, data=args.data)  # before hours of decoding
     stages = [getattr(args, name) for name in args.stages if name in STAGES]
     if stages:
-        # the inventory that split begins with writes the table sources
-        pipeline.check(stages, data=args.data, given=frozenset({"sources"}))
+        # the steps that split begins with write the tables that it reads
+        pipeline.check(stages, data=args.data, given=frozenset({"segments", "thumbs"}))
         storage.require_writable(args.data)  # last, since it makes the folder
     for name in args.stages:
         ok = COMMAND[name](args)
@@ -122,12 +124,15 @@ def _require(
 
 
 def _split(args: Namespace) -> bool:
-    listing = Inventory()
-    units = inventory.units(listing, footage=args.footage)
-    inventory.forget_unreadable(units, data=args.data)
-    pipeline.run(listing, units, data=args.data, workers=args.workers)
-    sources = dataset.require(args.data, "sources")
-    units = split.units(args.split, sources=sources)
+    """Inventory, scan and split: footage -> clips."""
+    listed = inventory.units(args.inventory, footage=args.footage)
+    inventory.forget_unreadable(listed, data=args.data)
+    pipeline.run(args.inventory, listed, data=args.data, workers=args.workers)
+    scanned = scan.units(args.scan, sources=dataset.require(args.data, "sources"))
+    lost = scan.forget_lost(scanned, data=args.data)
+    units = split.units(args.split, scanned, data=args.data)
+    split.forget(units, lost, data=args.data)
+    pipeline.run(args.scan, scanned, data=args.data, workers=args.workers)
     pipeline.run(args.split, units, data=args.data, workers=args.workers)
     videos = dataset.require(args.data, "videos")
     decoded, frames = (
@@ -173,7 +178,7 @@ def _audit(args: Namespace) -> bool:
 
 
 def _bench(args: Namespace) -> bool:
-    from curation.bench import bench
+    from curation.bench.cost import bench
 
     _require(args, "footage")
     bench(args.footage)

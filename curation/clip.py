@@ -30,6 +30,7 @@ VIDEOS = pa.schema(
         "has_audio": pa.bool_(),
         "is_hdr": pa.bool_(),
         "is_image": pa.bool_(),
+        "is_interlaced": pa.bool_(),  # most frames are two fields
         "decode_errors": pa.int64(),  # packets that the decoder refused
         "corrupt_frames": pa.int64(),  # frames that came out damaged
         "reject": pa.string(),

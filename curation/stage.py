@@ -15,6 +15,7 @@ import pyarrow as pa
 from curation.clip import hash_128
 
 Tables = dict[str, pa.Table]
+STAGE_FAILED = "stage_failed"  # error code of rows on which a stage raised what it did not foresee
 
 
 class Abort(Exception):

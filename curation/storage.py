@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp-"
+READ_AHEAD_BYTES = 4 << 20  # of a remote video: a second or two of it
 WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -216,6 +217,19 @@ def local_copy(url: str) -> Iterator[Path]:
         copy = Path(folder) / "copy"
         fs.get_file(path, str(copy))
         yield copy
+
+
+@contextlib.contextmanager
+def open_source(url: str) -> Iterator[Any]:
+    """What a video can be read from without copying it: a local path, or a remote file whose ranges
+    are fetched as they are read.
+    """
+    if not is_remote(url):
+        yield Path(url.removeprefix("file://"))
+        return
+    fs, path = filesystem(url)
+    with fs.open(path, "rb", block_size=READ_AHEAD_BYTES) as file:
+        yield file
 
 
 def table_bytes(table: pa.Table) -> bytes:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from curation.meters.span import Span
@@ -9,13 +10,17 @@ from curation.video.picture import Picture
 
 
 class Damage:
-    writes: ClassVar[pa.Schema] = pa.schema({"corrupt_frames": pa.int32()})
+    """Number and share of frames that the decoder marks as corrupt."""
 
-    def __init__(self) -> None:
-        self.corrupt: list[bool] = []
+    record: ClassVar[np.dtype] = np.dtype([("corrupt", "?")])
+    writes: ClassVar[pa.Schema] = pa.schema(
+        {"corrupt_frames": pa.int32(), "corrupt_pct": pa.float32()}
+    )
 
-    def update(self, picture: Picture) -> None:
-        self.corrupt.append(picture.is_corrupt)
+    def update(self, picture: Picture) -> tuple:
+        return (picture.is_corrupt,)
 
-    def clip(self, span: Span) -> dict[str, Any]:
-        return {"corrupt_frames": sum(self.corrupt[span.start : span.end])}
+    @staticmethod
+    def clip(rows: np.ndarray, span: Span) -> dict[str, Any]:
+        corrupt = int(np.count_nonzero(rows["corrupt"]))
+        return {"corrupt_frames": corrupt, "corrupt_pct": 100 * corrupt / span.num_frames}

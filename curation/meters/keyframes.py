@@ -1,93 +1,88 @@
 """Pictures of each clip for later models and pages, kept from the one pass.
 
-The cuts are known only at its end, so a picture is kept as JPEG twice a second, and three frames
-after every change that may be a cut (30 KB each: about 200 MB for an hour). A clip gets up to three
-of them.
+The cuts are known only after it, so a picture is kept as JPEG once a second, and three frames after
+every sudden change, which may be a cut (25 KB each: about 100 MB for an hour). A clip gets up to
+three of them.
 """
 
 from bisect import bisect_left
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curation.meters.freeze import mean_difference
-from curation.video.decode import DecodePass, Frame, frames_at
-from curation.video.picture import jpeg
+from curation.video.decode import DecodePass, frames_at, turn
+from curation.video.open import Source
+from curation.video.picture import Picture, jpeg
 
 POSITIONS = (0.1, 0.5, 0.9)
-SAMPLES_PER_S = 2.0
-CUT_CHANGE = 8.0  # of 255: a mean change that may be a cut
+SAMPLES_PER_S = 1.0
+SUDDEN_CHANGE = 8.0  # of 255: a mean change that may be a cut
+SUDDEN_RATIO = 2.0  # ... when it is this much larger than the one before; else it is motion
 FRAMES_AFTER_CUT = 3  # by then a transition between fields or a short fade is over
 
 
-class Keyframes:
-    """Fed every frame once; `rows` of a clip afterwards."""
+class Thumbs:
+    """Fed every frame of a segment once; `jpegs` by frame afterwards."""
 
     def __init__(self) -> None:
         self.jpegs: dict[int, bytes] = {}
-        self.due_s = float("-inf")
-        self.before: np.ndarray | None = None
-        self.decoded_frames = 0
-        """Frames that had to be decoded a second time."""
+        self.changed = -1
 
-    def update(self, frame: Frame, luma_HW: np.ndarray, decode: DecodePass) -> None:
-        before, self.before = self.before, luma_HW
-        if before is not None and mean_difference(before, luma_HW) > CUT_CHANGE:
-            soon_s = frame.time_s + FRAMES_AFTER_CUT * decode.last_duration_s
-            self.due_s = min(self.due_s, soon_s)
-        if frame.time_s >= self.due_s:
-            self.due_s = frame.time_s + 1 / SAMPLES_PER_S
-            self._keep(frame, decode)
-
-    def complete(self, path: str | Path, clips: list[dict[str, Any]], decode: DecodePass) -> None:
-        """A picture for each clip too short to have one, by a second and counted look at the
-        source.
-        """
-        kept = sorted(self.jpegs)
-        middles = [
-            (clip["start_frame"] + clip["end_frame"] - 1) // 2
-            for clip in clips
-            if not _inside(kept, clip)
-        ]
-        if not middles:
-            return
-        times = {decode.times_s[index]: index for index in middles}
-        found, self.decoded_frames = frames_at(path, list(times))
-        for time_s, picture in found.items():
-            self._keep(Frame(times[time_s], time_s, picture), decode)
-        missing = set(middles) - set(self.jpegs)
-        again = DecodePass(path)
-        for frame in again if missing else ():
-            self.decoded_frames += 1
-            if frame.index in missing:
-                self._keep(frame, again)
-            if frame.index >= max(missing):
-                return
-
-    def _keep(self, frame: Frame, decode: DecodePass) -> None:
-        size = decode.display_size()
-        self.jpegs[frame.index] = jpeg(frame.picture, display=size, rotation=decode.rotation)
-
-    def rows(self, clip: dict[str, Any], *, edges_s: np.ndarray) -> list[dict[str, Any]]:
-        """Up to three pictures of a clip, those nearest to a tenth, half and nine tenths of its
-        length.
-        """
-        first, last = clip["start_frame"], clip["end_frame"] - 1
-        inside = _inside(sorted(self.jpegs), clip)
-        targets = [first + position * (last - first) for position in POSITIONS]
-        chosen = sorted({min(inside, key=lambda f: (abs(f - target), f)) for target in targets})
-        return [
-            {
-                "clip_id": clip["clip_id"],
-                "position": (frame - first) / max(1, last - first),
-                "frame": frame,
-                "time_s": float(edges_s[frame]),
-                "jpeg": self.jpegs[frame],
-            }
-            for frame in chosen
-        ]
+    def update(self, picture: Picture, decode: DecodePass) -> None:
+        if picture.change > SUDDEN_CHANGE and picture.before is not None:
+            if picture.change > SUDDEN_RATIO * picture.before.change:
+                self.changed = picture.index
+        if picture.begins(SAMPLES_PER_S) or picture.index == self.changed + FRAMES_AFTER_CUT:
+            self.jpegs[picture.index] = jpeg(
+                picture.frame, display=decode.display_size(), rotation=decode.rotation
+            )
 
 
-def _inside(frames: list[int], clip: dict[str, Any]) -> list[int]:
-    return frames[bisect_left(frames, clip["start_frame"]) : bisect_left(frames, clip["end_frame"])]
+def choose(frames: list[int], clip: dict[str, Any]) -> list[int]:
+    """Of the frames with a picture, in order, up to three of a clip: those nearest to a tenth, half
+    and nine tenths of its length.
+    """
+    first, last = clip["start_frame"], clip["end_frame"] - 1
+    inside = frames[bisect_left(frames, first) : bisect_left(frames, last + 1)]
+    targets = [first + position * (last - first) for position in POSITIONS]
+    return sorted({min(inside, key=lambda f: (abs(f - t), f)) for t in targets if inside})
+
+
+def rows(
+    clip: dict[str, Any], chosen: list[int], jpegs: dict[int, bytes], *, times_s: np.ndarray
+) -> list[dict[str, Any]]:
+    """The clip's rows of the table keyframes."""
+    first, last = clip["start_frame"], clip["end_frame"] - 1
+    return [
+        {
+            "clip_id": clip["clip_id"],
+            "position": (frame - first) / max(1, last - first),
+            "frame": frame,
+            "time_s": float(times_s[frame]),
+            "jpeg": jpegs[frame],
+        }
+        for frame in chosen
+        if frame in jpegs
+    ]
+
+
+def look_again(
+    source: Source, frames: list[int], *, times_s: np.ndarray, display: tuple[int, int]
+) -> tuple[dict[int, bytes], int]:
+    """(JPEGs of frames that the pass kept none of, frames decoded for them): one seek, and the
+    whole stream only where that does not lead to them.
+    """
+    times = {float(times_s[frame]): frame for frame in frames}
+    pictures, decoded = frames_at(source, list(times))
+    found = {times[time_s]: picture for time_s, picture in pictures.items()}
+    missing = set(frames) - set(found)
+    for frame in DecodePass(source) if missing else ():
+        decoded += 1
+        if frame.index in missing:
+            found[frame.index] = frame.picture
+        if frame.index >= max(missing):
+            break
+    return {
+        frame: jpeg(picture, display=display, rotation=turn(picture))
+        for frame, picture in found.items()
+    }, decoded

@@ -19,29 +19,26 @@ PAIRS_PER_S = 6.0
 
 
 class Motion:
+    """Per looked-at pair (the frame before, this one) the mean length of the flow."""
+
+    record: ClassVar[np.dtype] = np.dtype([("speed", "f4")])
     writes: ClassVar[pa.Schema] = pa.schema({"motion_width_pct_per_s": pa.float32()})
 
     def __init__(self) -> None:
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self.before: Picture | None = None
-        self.due_s = float("-inf")
-        self.frames: list[int] = []  # the later frame of each pair
-        self.speeds: list[float] = []
 
-    def update(self, picture: Picture) -> None:
-        before, self.before = self.before, picture
-        if before is None or before.time_s < self.due_s:
-            return
-        self.due_s = before.time_s + 1 / PAIRS_PER_S
+    def update(self, picture: Picture) -> tuple | None:
+        before = picture.before
+        if before is None or not picture.begins(PAIRS_PER_S):
+            return None
         flow_HW2 = self.flow.calc(before.luma, picture.luma, None)
-        self.frames.append(picture.index)
-        self.speeds.append(speed_width_pct_per_s(flow_HW2, step_s=picture.time_s - before.time_s))
+        return (speed_width_pct_per_s(flow_HW2, step_s=picture.time_s - before.time_s),)
 
-    def clip(self, span: Span) -> dict[str, Any]:
+    @staticmethod
+    def clip(rows: np.ndarray, span: Span) -> dict[str, Any]:
         # the pair that ends on the clip's first frame straddles the cut
-        first, last = np.searchsorted(self.frames, [span.start + 1, span.end])
-        speeds = self.speeds[first:last]
-        return {"motion_width_pct_per_s": float(np.mean(speeds)) if speeds else None}
+        speeds = rows["speed"][rows["frame"] > span.start]
+        return {"motion_width_pct_per_s": float(np.mean(speeds)) if len(speeds) else None}
 
 
 def speed_width_pct_per_s(flow_HW2: np.ndarray, *, step_s: float) -> float:

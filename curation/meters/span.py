@@ -1,4 +1,4 @@
-"""The stretch of a source that a clip covers."""
+"""The stretch of a source that a clip covers, and the rows of a meter that lie in it."""
 
 from dataclasses import dataclass
 
@@ -17,3 +17,8 @@ class Span:
     @property
     def num_frames(self) -> int:
         return self.end - self.start
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The rows, in order of their field `frame`, that lie in the span."""
+        first, last = np.searchsorted(rows["frame"], [self.start, self.end])
+        return rows[first:last]

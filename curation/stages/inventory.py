@@ -1,24 +1,39 @@
 """Every file of the footage by name and by content: the first step of split.
 
 The hash of the bytes is the video_id, so the same file under another name or on another machine is
-the same video. Hashing costs one read (about 1 GB/s) and lets split decode each content once.
+the same video. Hashing costs one read (about 1 GB/s) and lets split decode each content once. Of
+long sources it also notes where they may be divided among several tasks.
 """
 
 import hashlib
 import os
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from curation import dataset, storage
 from curation.stage import Stage, Tables, Unit, empty_columns
+from curation.video.divide import division_points
+from curation.video.open import VideoError
 
 BLOCK_BYTES = 1 << 22
 SIDECAR_SUFFIXES = (".txt", ".vtt")  # what captioning reads
 
 
+DIVISION_POINTS = pa.list_(
+    pa.struct({"pts": pa.int64(), "time_s": pa.float64(), "frame": pa.int64()})
+)
+
+
+@dataclass(frozen=True)
 class Inventory(Stage):
     """Which files there are."""
+
+    divide_from_s: float = 600.0
+    """Seconds of footage by the header; shorter sources are one task."""
+    divide_every_s: float = 60.0
+    """Seconds at least between the keyframes that are noted as places to divide a source."""
 
     name: ClassVar[str] = "inventory"
     unit: ClassVar[Any] = "source"
@@ -30,6 +45,8 @@ class Inventory(Stage):
                 "video_id": pa.string(),
                 "num_bytes": pa.int64(),
                 "version": pa.string(),
+                # keyframes at which a pass may begin; empty: one task
+                "division_points": DIVISION_POINTS,
                 "error": pa.string(),
             }
         )
@@ -37,11 +54,24 @@ class Inventory(Stage):
 
     def run(self, tables: Tables) -> Tables:
         rows = tables["rows"]
-        found = [identify(uri) for uri in rows["uri"].to_pylist()]
-        return {
-            "sources": rows.append_column(
-                "video_id", pa.array([f[0] for f in found], pa.string())
-            ).append_column("error", pa.array([f[1] for f in found], pa.string()))
+        found = [self._look(row) for row in rows.to_pylist()]
+        return {"sources": pa.Table.from_pylist(found, schema=self.writes["sources"])}
+
+    def _look(self, row: dict[str, Any]) -> dict[str, Any]:
+        video_id, error = identify(row["uri"])
+        points = []
+        if error is None and row["num_bytes"]:
+            try:
+                with storage.open_source(row["uri"]) as source:
+                    points = division_points(
+                        source, from_s=self.divide_from_s, every_s=self.divide_every_s
+                    )
+            except (VideoError, FileNotFoundError):
+                pass  # scan says why
+        return row | {
+            "video_id": video_id,
+            "division_points": [asdict(point) for point in points],
+            "error": error,
         }
 
     def failed(self, tables: Tables, *, error: str) -> Tables:

@@ -1,66 +1,64 @@
-"""Raw footage -> clips: one decode pass per source feeds every meter and finds the shots.
+"""Raw footage -> clips: what the scan measured becomes shots, clips and their columns.
 
-Nothing is cut or re-encoded here: a clip is a row with a range of frames, its measures and three
-small pictures.
+Second half of `split`. No video is decoded here but for the picture of a clip so short that the
+scan kept none. Nothing is cut or re-encoded: a clip is a row with a range of frames, its measures
+and up to three small pictures.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
-from curation import storage
+from curation import dataset, storage
 from curation.clip import CLIPS, KEYFRAMES, VIDEOS, clip_id
 from curation.meters import METERS
-from curation.meters.cuts import Cuts, Detector
-from curation.meters.keyframes import Keyframes
+from curation.meters.cuts import RESIDUAL_WRITES, SCORE, residual, transitions
+from curation.meters.keyframes import choose, look_again, rows
+from curation.meters.record import between, row_dtype
 from curation.meters.shots import Piece, divide, shots_between
 from curation.meters.span import Span
 from curation.stage import Stage, Tables, Unit, empty_columns
-from curation.stages.inventory import SIDECAR_SUFFIXES, is_sidecar, stem
-from curation.video.decode import DecodePass, mean_fps, varies
+from curation.stages.scan import METER_COLUMN
+from curation.video.decode import mean_fps, varies
 from curation.video.open import VideoError
-from curation.video.picture import Picture, fingerprint, small_planes, small_size
 
+FINGERPRINT_BYTES = 144
 CLIP_COLUMNS = pa.schema(
     [
         *CLIPS,
         *(field for meter in METERS for field in meter.writes),
+        *RESIDUAL_WRITES,
+        pa.field("bits_per_pixel", pa.float32()),  # of the clip's packets, per pixel and frame
         pa.field("first_luma", pa.binary()),
         pa.field("last_luma", pa.binary()),
     ]
 )
-MAX_SOURCE_FRAMES = 12 * 3600 * 120  # what is kept of each frame for the meters takes 2.5 KB
 VIDEO_COLUMNS = pa.schema([*VIDEOS, pa.field("decoded_frames", pa.int64())])
 
 
 @dataclass(frozen=True)
 class Split(Stage):
-    """Find the shots of every source and measure them in one decode pass."""
+    """Find the shots of every source and their measures."""
 
-    detector: Detector = "adaptive"
-    """PySceneDetect detector for hard cuts."""
-    threshold: float | None = None
-    """Detector's own unit; null keeps its default (adaptive 3.0, content 27, histogram 0.2, hash
-    0.35).
+    cut_threshold: float | None = None
+    """0-1; a hard cut is where the detector's score is above; null keeps the detector's own."""
+    gradual_threshold: float | None = None
+    """0-1; frames whose score of lying in a dissolve, fade or wipe is above belong to no clip; null
+    keeps the detector's own.
     """
     min_shot_frames: int = 6
     """Frames; a cut nearer than this to the one before is not a cut."""
     max_s: float = 20.0
     """Seconds; longer shots are divided at frames into near-equal clips."""
-    deadline_per_file_s: float = 3600.0
-    """Seconds; a file that takes longer has its worker killed and, after two attempts, is
-    failed.
-    """
-    max_source_s: float = 43200.0
-    """Seconds of footage; longer sources are refused."""
 
     name: ClassVar[str] = "split"
     unit: ClassVar[Any] = "source"
     reads: ClassVar[dict[str, list[str]]] = {
-        "sources": ["uri", "video_id", "num_bytes", "version", "error"]
+        "segments": ["uri", "video_id", "segment", "times_s", "scores", "error"],
+        "thumbs": ["segment", "frame", "jpeg"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {
         "videos": VIDEO_COLUMNS,
@@ -75,29 +73,106 @@ class Split(Stage):
                 f"expected max_s > 0 and min_shot_frames >= 1"
             )
 
-    @property
-    def deadline_s(self) -> float:
-        return self.deadline_per_file_s
-
     def run(self, tables: Tables) -> Tables:
-        source = tables["rows"].to_pylist()[0]
-        video = {name: source[name] for name in ("uri", "video_id", "num_bytes", "reject", "error")}
-        if source["reject"] or source["error"]:
-            return _tables(video, [], [])
-        try:
-            with storage.local_copy(source["uri"]) as path:
-                return scan(path, video, knobs=self)
-        except VideoError as error:
-            return _tables(video | {"error": str(error)}, [], [])
-        except FileNotFoundError:
-            return _tables(
-                video | {"error": "vanished: the file was there when the run began"}, [], []
+        segments = tables["segments"].sort_by("segment").to_pylist()
+        video = {name: segments[0][name] for name in ("uri", "video_id", "num_bytes", "reject")}
+        errors = [segment["error"] for segment in segments if segment["error"]]
+        if errors or video["reject"]:
+            return _tables(video | {"error": errors[0] if errors else None}, [], [])
+        scanned = join(segments)
+        if scanned.frames_promised != scanned.frames_found:
+            found, promised = scanned.frames_found, scanned.frames_promised
+            error = f"segments_disagree: begin at frames {found}, by their stamps at {promised}"
+            return _tables(video | {"error": error}, [], [])
+        clips = self.clips(video, scanned)
+        thumbs = tables["thumbs"]
+        offsets = np.array(scanned.frames_found)[thumbs["segment"].to_numpy()]
+        jpegs = dict(
+            zip(
+                (thumbs["frame"].to_numpy() + offsets).tolist(),
+                thumbs["jpeg"].to_pylist(),
+                strict=True,
             )
+        )
+        decoded = sum(segment["decoded_frames"] for segment in segments)
+        keyframes, again = _keyframes(clips, jpegs, uri=video["uri"], times_s=scanned.edges_s)
+        row = video | _video(scanned) | {"decoded_frames": decoded + again}
+        return _tables(row, clips, keyframes)
+
+    def clips(self, video: dict[str, Any], scanned: "Scanned") -> list[dict[str, Any]]:
+        """The rows of the table clips: one per shot, or piece of a long one."""
+        found = transitions(
+            scanned.scores,
+            threshold=self.cut_threshold,
+            gradual_threshold=self.gradual_threshold,
+            min_shot_frames=self.min_shot_frames,
+        )
+        return [
+            _clip(piece, video, scanned)
+            for shot in shots_between(found, num_frames=scanned.num_frames)
+            for piece in divide(shot, edges_s=scanned.edges_s, max_s=self.max_s)
+        ]
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
-        source = tables["rows"].to_pylist()[0]
+        source = tables["segments"].to_pylist()[0]
         video = {name: source[name] for name in ("uri", "video_id", "num_bytes")}
         return _tables(video | {"error": error}, [], [])
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A source's segments joined: what one pass over it would have kept."""
+
+    facts: dict[str, Any]
+    """Of the stream: the first segment's columns, counts summed."""
+    frames_found: list[int]
+    """Frame with which each segment begins, counted on what was decoded."""
+    frames_promised: list[int]
+    """The same, by the stamps of the packets."""
+    edges_s: np.ndarray
+    """(num_frames + 1,) when each frame begins, and when the last one ends."""
+    frame_bytes: np.ndarray
+    fingerprints: np.ndarray
+    """(num_frames, 144)"""
+    scores: np.ndarray
+    meters: list[np.ndarray]
+    """The rows of each of METERS, `frame` counted in the source."""
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frame_bytes)
+
+
+def join(segments: list[dict[str, Any]]) -> Scanned:
+    """Segments in order, each row of the table segments."""
+    counts = [segment["num_frames"] for segment in segments]
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).tolist()
+    num_frames = sum(counts)
+
+    def arrays(column: str, dtype: Any) -> np.ndarray:
+        return np.concatenate([np.frombuffer(s[column], dtype) for s in segments])
+
+    def meter_rows(meter: Any) -> np.ndarray:
+        parts = [np.frombuffer(s[METER_COLUMN[meter]], row_dtype(meter)) for s in segments]
+        return np.concatenate(
+            [
+                between(part, start=0, end=num_frames - start, offset=start)
+                for part, start in zip(parts, starts, strict=True)
+            ]
+        )
+
+    sums = ("corrupt_frames", "interlaced_frames", "decode_errors")
+    times_s = arrays("times_s", np.float64)
+    return Scanned(
+        facts=segments[0] | {name: sum(s[name] for s in segments) for name in sums},
+        frames_found=starts,
+        frames_promised=[segment["start_frame"] for segment in segments],
+        edges_s=np.append(times_s, times_s[-1] + segments[-1]["last_duration_s"]),
+        frame_bytes=arrays("frame_bytes", np.int32),
+        fingerprints=arrays("fingerprints", np.uint8).reshape(num_frames, FINGERPRINT_BYTES),
+        scores=arrays("scores", SCORE),
+        meters=[meter_rows(meter) for meter in METERS],
+    )
 
 
 def _tables(
@@ -113,52 +188,10 @@ def _tables(
     }
 
 
-def scan(path: Any, video: dict[str, Any], *, knobs: Split) -> Tables:
-    """The one pass over a source. Raises VideoError when there is nothing to see."""
-    cv2.setNumThreads(1)  # one task, one core
-    decode, keyframes = DecodePass(path), Keyframes()
-    cuts = Cuts(
-        detector=knobs.detector, threshold=knobs.threshold, min_shot_frames=knobs.min_shot_frames
-    )
-    meters = [meter() for meter in METERS]
-    fingerprints: list[bytes] = []
-    size = (0, 0)
-    for frame in decode:
-        if frame.index == 0:
-            size = small_size(*decode.display_size())
-        if frame.time_s - decode.times_s[0] > knobs.max_source_s:
-            raise VideoError("too_long", f"more than {knobs.max_source_s:g} s of footage")
-        if frame.index == MAX_SOURCE_FRAMES:
-            raise VideoError("too_many_frames", f"more than {MAX_SOURCE_FRAMES} frames")
-        luma, bgr = small_planes(frame.picture, size=size, rotation=decode.rotation)
-        picture = Picture(frame.index, frame.time_s, luma, bgr, is_corrupt=decode.corrupt[-1])
-        for meter in (cuts, *meters):
-            meter.update(picture)
-        keyframes.update(frame, luma, decode)
-        fingerprints.append(fingerprint(luma))
-    edges_s = decode.edges_s()
-    clips = [
-        _clip(piece, video, decode, edges_s=edges_s, meters=meters, fingerprints=fingerprints)
-        for shot in shots_between(cuts.transitions(), num_frames=decode.num_frames)
-        for piece in divide(shot, edges_s=edges_s, max_s=knobs.max_s)
-    ]
-    keyframes.complete(path, clips, decode)
-    row = _video(video, decode, edges_s)
-    row["decoded_frames"] = decode.num_frames + keyframes.decoded_frames
-    return _tables(row, clips, [k for clip in clips for k in keyframes.rows(clip, edges_s=edges_s)])
-
-
-def _clip(
-    piece: Piece,
-    video: dict[str, Any],
-    decode: DecodePass,
-    *,
-    edges_s: np.ndarray,
-    meters: list[Any],
-    fingerprints: list[bytes],
-) -> dict[str, Any]:
-    span = Span(piece.start, piece.end, edges_s[piece.start : piece.end + 1])
-    width, height = decode.display_size()
+def _clip(piece: Piece, video: dict[str, Any], scanned: Scanned) -> dict[str, Any]:
+    span = Span(piece.start, piece.end, scanned.edges_s[piece.start : piece.end + 1])
+    width, height = scanned.facts["width"], scanned.facts["height"]
+    frame_bytes = scanned.frame_bytes[piece.start : piece.end]
     row = {
         "clip_id": clip_id(video["video_id"], start_frame=piece.start, end_frame=piece.end),
         "video_id": video["video_id"],
@@ -173,72 +206,98 @@ def _clip(
         "height": height,
         "transition_in": piece.transition_in,
         "transition_out": piece.transition_out,
-        "first_luma": fingerprints[piece.start],
-        "last_luma": fingerprints[piece.end - 1],
+        "bits_per_pixel": (
+            8 * float(frame_bytes.mean()) / (width * height) if frame_bytes.all() else None
+        ),
+        "first_luma": scanned.fingerprints[piece.start].tobytes(),
+        "last_luma": scanned.fingerprints[piece.end - 1].tobytes(),
     }
-    for meter in meters:
-        row |= meter.clip(span)
+    row |= residual(scanned.scores, piece.start, piece.end)
+    for meter, meter_rows in zip(METERS, scanned.meters, strict=True):
+        row |= meter.clip(span.of(meter_rows), span)
     return row
 
 
-def _video(video: dict[str, Any], decode: DecodePass, edges_s: np.ndarray) -> dict[str, Any]:
-    width, height = decode.display_size()
-    is_image = decode.probe.image_extension is not None
-    return video | {
-        "container": decode.probe.container,
-        "codec": decode.probe.codec,
-        "pixel_format": decode.probe.pixel_format,
-        "stream_index": decode.probe.stream_index,
-        "width": width,
-        "height": height,
-        "rotation": decode.rotation,
-        "sample_aspect": decode.probe.sample_aspect,
+def _video(scanned: Scanned) -> dict[str, Any]:
+    facts, edges_s = scanned.facts, scanned.edges_s
+    names = (
+        "container",
+        "codec",
+        "pixel_format",
+        "stream_index",
+        "width",
+        "height",
+        "rotation",
+        "sample_aspect",
+        "has_audio",
+        "is_hdr",
+        "is_image",
+        "decode_errors",
+        "corrupt_frames",
+    )
+    return {name: facts[name] for name in names if name in facts} | {
         "fps": mean_fps(edges_s),
         "is_vfr": varies(edges_s),
-        "num_frames": decode.num_frames,
-        "duration_s": 0.0 if is_image else float(edges_s[-1] - edges_s[0]),
-        "has_audio": decode.probe.has_audio,
-        "is_hdr": decode.probe.is_hdr,
-        "is_image": is_image,
-        "decode_errors": decode.decode_errors,
-        "corrupt_frames": sum(decode.corrupt),
+        "is_interlaced": facts["interlaced_frames"] > scanned.num_frames / 2,
+        "num_frames": scanned.num_frames,
+        "duration_s": 0.0 if facts["is_image"] else float(edges_s[-1] - edges_s[0]),
     }
+
+
+def _keyframes(
+    clips: list[dict[str, Any]], jpegs: dict[int, bytes], *, uri: str, times_s: np.ndarray
+) -> tuple[list[dict[str, Any]], int]:
+    """(rows of the table keyframes, frames decoded a second time for clips without a picture)."""
+    kept = sorted(jpegs)
+    chosen = {clip["clip_id"]: choose(kept, clip) for clip in clips}
+    decoded = 0
+    middles = {
+        clip["clip_id"]: (clip["start_frame"] + clip["end_frame"] - 1) // 2
+        for clip in clips
+        if not chosen[clip["clip_id"]]
+    }
+    if middles:
+        again: dict[int, bytes] = {}
+        display = clips[0]["width"], clips[0]["height"]
+        # a source that is gone by now gives no picture; shard will say so of its clips
+        with contextlib.suppress(VideoError, FileNotFoundError), storage.open_source(uri) as source:
+            again, decoded = look_again(
+                source, list(middles.values()), times_s=times_s, display=display
+            )
+        jpegs = jpegs | again
+        chosen |= {name: [frame] for name, frame in middles.items()}
+    found = [
+        row for clip in clips for row in rows(clip, chosen[clip["clip_id"]], jpegs, times_s=times_s)
+    ]
+    return found, decoded
 
 
 # -- units -----------------------------------------------------------------------------------------
 
 
-def units(stage: Split, *, sources: pa.Table) -> list[Unit]:
-    """One unit per source. Of files with the same bytes the one with the smallest uri is taken."""
-    rows = sorted(sources.to_pylist(), key=lambda row: row["uri"])
-    first_of: dict[str, str] = {}
-    stems = {stem(row["uri"]) for row in rows if not row["uri"].lower().endswith(SIDECAR_SUFFIXES)}
-    found = []
-    for row in rows:
-        reject = None
-        if is_sidecar(row["uri"], stems=stems):
-            reject = "sidecar"
-        elif (
-            row["num_bytes"]
-            and row["video_id"]
-            and first_of.setdefault(row["video_id"], row["uri"]) != row["uri"]
-        ):
-            reject = "duplicate_file"
-        unit_rows = pa.Table.from_pylist([row | {"reject": reject}], schema=_UNIT_ROWS)
-        key = stage.unit_key(
-            row["uri"], str(row["num_bytes"]), row["version"], row["video_id"] or "", reject or ""
+def units(stage: Split, scan_units: list[Unit], *, data: str) -> list[Unit]:
+    """One unit per source: the segments that the scan wrote of it."""
+    of_source: dict[str, list[str]] = {}
+    for unit in scan_units:
+        assert unit.rows is not None
+        of_source.setdefault(unit.rows["uri"][0].as_py(), []).append(unit.key)
+    return [
+        Unit(
+            stage.unit_key(uri, *keys),
+            1,
+            rows=pa.table({"uri": [uri]}),
+            files={
+                table: [dataset.unit_url(data, table, key) for key in keys]
+                for table in ("segments", "thumbs")
+            },
         )
-        found.append(Unit(key, 1, rows=unit_rows))
-    return found
+        for uri, keys in of_source.items()
+    ]
 
 
-_UNIT_ROWS = pa.schema(
-    {
-        "uri": pa.string(),
-        "video_id": pa.string(),
-        "num_bytes": pa.int64(),
-        "version": pa.string(),
-        "reject": pa.string(),
-        "error": pa.string(),
-    }
-)
+def forget(units: list[Unit], uris: set[str], *, data: str) -> None:
+    """Have the clips of these sources made anew: their scan is repeated."""
+    for unit in units:
+        assert unit.rows is not None
+        if unit.rows["uri"][0].as_py() in uris:
+            storage.remove(dataset.unit_url(data, "videos", unit.key))

@@ -7,39 +7,77 @@ millisecond, cameras vary).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import av.error
 import numpy as np
 
-from curation.video.open import Probe, VideoError, choose_stream, display_size, open_video, probe
+from curation.video.open import (
+    Probe,
+    Source,
+    VideoError,
+    choose_stream,
+    display_size,
+    open_video,
+    probe,
+)
 
 MAX_DEMUX_ERRORS = 100  # a demuxer that goes on failing at the same place would never end
+MAX_TIME_S = 1e10  # cameras stamp seconds since 1970 (2e9); far beyond, float64 merges neighbours
+MIN_STEP_S = 1e-4  # between frames whose stamps do not tell them apart
 
 
 @dataclass(frozen=True)
 class Frame:
     index: int
+    """Since the pass began."""
     time_s: float
     picture: Any
     """The decoder's av.VideoFrame."""
+    num_bytes: int
+    """Of the packet that it came from; 0 where that is not known."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a source between two keyframes, by their stamps: what one task decodes."""
+
+    start_pts: int | None = None
+    """Of its first frame, a keyframe; None: from the beginning."""
+    end_pts: int | None = None
+    """Of the first frame after it; None: to the end."""
+    overlap: int = 0
+    """Frames to decode beyond end_pts."""
+
+
+WHOLE = Segment()
 
 
 class DecodePass:
-    """Iterate once for the frames; afterwards the counts and times of the whole stream are
+    """Iterate once for the frames; afterwards the counts and times of the whole stretch are
     known.
+
+    A segment's frames are those stamped from start_pts up to end_pts, so the segments of a source
+    give each frame once: pictures that follow the first keyframe but are shown before it belong to,
+    and can only be decoded with, the segment before. fast leaves out the loop filter (H.264, HEVC):
+    pictures drift a little from the true ones up to the next keyframe.
     """
 
-    def __init__(self, path: str | Path | bytes) -> None:
+    def __init__(self, path: Source, *, segment: Segment = WHOLE, fast: bool = False) -> None:
         self.path = path
+        self.segment = segment
+        self.fast = fast
         self.probe: Probe
+        self.num_owned = 0
+        """Frames of the segment itself, without the overlap."""
         self.decode_errors = 0
+        self.interlaced_frames = 0
         self.corrupt: list[bool] = []
         self.times_s: list[float] = []
         self.last_duration_s = 0.0
         self.rotation = 0
         """Degrees clockwise that a player turns the stored picture: 0, 90, 180 or 270."""
+        self._bytes_of: dict[int, int] = {}
 
     @property
     def num_frames(self) -> int:
@@ -49,10 +87,17 @@ class DecodePass:
         with open_video(self.path) as container:
             stream = choose_stream(container)
             self.probe = probe(container, stream)
-            stream.codec_context.thread_count = (
-                1  # one task, one core: the pipeline runs many files at once
-            )
+            # one task, one core: the pipeline runs many files at once
+            stream.codec_context.thread_count = 1
+            if self.fast:
+                stream.codec_context.options |= {"skip_loop_filter": "all"}
             for picture in self._pictures(container, stream):
+                end_pts = self.segment.end_pts
+                is_owned = end_pts is None or picture.pts is None or picture.pts < end_pts
+                if is_owned and self.num_owned == self.num_frames:
+                    self.num_owned += 1
+                elif self.num_frames - self.num_owned == self.segment.overlap:
+                    break
                 yield self._frame(picture, stream)
                 if self.probe.image_extension:
                     return
@@ -62,13 +107,24 @@ class DecodePass:
             )
 
     def _pictures(self, container: Any, stream: Any) -> Iterator[Any]:
+        start_pts = self.segment.start_pts
+        if start_pts is not None:
+            container.seek(start_pts, stream=stream)
         failures = 0
+        begun = start_pts is None
         while True:
             try:
                 for packet in container.demux(stream):
+                    begun = begun or packet.pts == start_pts
+                    if not begun:
+                        continue
                     self.decode_errors += packet.is_corrupt  # the container lost part of it
+                    if packet.pts is not None:
+                        self._bytes_of[packet.pts] = packet.size
                     try:
-                        yield from packet.decode()
+                        for picture in packet.decode():
+                            if start_pts is None or picture.pts is None or picture.pts >= start_pts:
+                                yield picture
                     except (av.error.FFmpegError, ValueError):
                         self.decode_errors += 1
                 return
@@ -82,21 +138,25 @@ class DecodePass:
     def _frame(self, picture: Any, stream: Any) -> Frame:
         step_s = self._step_s(picture, stream)
         time_s = None if picture.pts is None else float(picture.pts * picture.time_base)
+        if time_s is not None and abs(time_s) > MAX_TIME_S:
+            time_s = None
         if self.times_s and (time_s is None or time_s <= self.times_s[-1]):
-            time_s = self.times_s[-1] + (
-                self.last_duration_s or step_s
-            )  # damaged stamps: keep order
+            time_s = self.times_s[-1] + self.last_duration_s  # damaged stamps: keep order
         if not self.times_s:
             self.rotation = turn(picture)
         self.times_s.append(0.0 if time_s is None else time_s)
         self.last_duration_s = step_s
         self.corrupt.append(bool(picture.is_corrupt))
-        return Frame(len(self.times_s) - 1, self.times_s[-1], picture)
+        self.interlaced_frames += bool(picture.interlaced_frame)
+        num_bytes = self._bytes_of.pop(picture.pts, 0)
+        return Frame(len(self.times_s) - 1, self.times_s[-1], picture, num_bytes)
 
     def _step_s(self, picture: Any, stream: Any) -> float:
         if picture.duration:
-            return float(picture.duration * picture.time_base)
-        return 1 / self.probe.fps_header if self.probe.fps_header else 0.04
+            step_s = float(picture.duration * picture.time_base)
+        else:
+            step_s = 1 / self.probe.fps_header if self.probe.fps_header else 0.04
+        return step_s if MIN_STEP_S <= step_s < MAX_TIME_S else 0.04
 
     def display_size(self) -> tuple[int, int]:
         return display_size(self.probe, rotation=self.rotation)
@@ -106,7 +166,7 @@ class DecodePass:
         return np.array([*self.times_s, self.times_s[-1] + self.last_duration_s])
 
 
-def frames_at(path: str | Path, times_s: list[float]) -> tuple[dict[float, Any], int]:
+def frames_at(source: Source, times_s: list[float]) -> tuple[dict[float, Any], int]:
     """(pictures by the exact time they are shown from, frames decoded to reach them).
 
     One look from the keyframe before the first to the last. A time is missing where seeking or
@@ -114,7 +174,7 @@ def frames_at(path: str | Path, times_s: list[float]) -> tuple[dict[float, Any],
     """
     found: dict[float, Any] = {}
     decoded = 0
-    with open_video(path) as container:
+    with open_video(source) as container:
         stream = choose_stream(container)
         stream.codec_context.thread_count = 1
         try:

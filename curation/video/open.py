@@ -28,6 +28,10 @@ MAX_PIXELS = 8192 * 8192  # above any camera; 30000x30000 in a header would ask 
 HDR_TRANSFERS = {16, 18}  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), ITU-T H.273 table 3
 
 
+Source = str | Path | bytes | IO[bytes]
+"""A file by name, its bytes, or opened for reading (which must seek)."""
+
+
 class VideoError(Exception):
     """A file that cannot be used: a reason code and a sentence, as written to `error`."""
 
@@ -57,12 +61,11 @@ class Probe:
 
 
 @contextlib.contextmanager
-def open_video(source: str | Path | bytes) -> Iterator[Any]:
-    """A file, or a file's bytes, as a PyAV container. Raises VideoError where it is not a file that
-    we open.
+def open_video(source: Source) -> Iterator[Any]:
+    """A file, a file's bytes or an open binary file as a PyAV container. Raises VideoError where it
+    is not a file that we open.
     """
-    # by descriptor: PyAV hands on a file's name, from which FFmpeg guesses (.jpg: a pattern)
-    with io.BytesIO(source) if isinstance(source, bytes) else _nameless(source) as file:
+    with _opened(source) as file:
         if not file.read(1):
             raise VideoError("empty_file", "the file has no bytes")
         file.seek(0)
@@ -85,8 +88,14 @@ def open_video(source: str | Path | bytes) -> Iterator[Any]:
             yield container
 
 
-def _nameless(path: str | Path) -> IO[bytes]:
-    return open(os.open(path, os.O_RDONLY), "rb")
+def _opened(source: Source) -> contextlib.AbstractContextManager[Any]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if isinstance(source, str | Path):
+        # by descriptor: PyAV hands on a file's name, from which FFmpeg guesses (.jpg: a pattern)
+        return open(os.open(source, os.O_RDONLY), "rb")
+    source.seek(0)
+    return contextlib.nullcontext(source)
 
 
 class _Refused(Exception):
@@ -106,11 +115,14 @@ def choose_stream(container: Any) -> Any:
     """The stream that FFmpeg calls best: marked as default, then highest bit rate; cover pictures
     never.
     """
-    best = container.streams.best("video")
-    others = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if best is None or not others:
+    videos = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if not videos:
         raise VideoError("no_video_stream", f"a {container.format.name} file without video")
-    stream = others[0] if _is_cover(best) else best
+    decodable = [stream for stream in videos if stream.codec_context is not None]
+    if not decodable:
+        raise VideoError("no_decoder", f"video in a {container.format.name} file of unknown coding")
+    best = container.streams.best("video")
+    stream = best if best in decodable else decodable[0]
     # a later header in the stream may ask for more than the first, which probe looks at
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream

@@ -9,30 +9,14 @@ import pytest
 
 from curation import dataset, storage
 from curation.clip import clip_id
-from curation.meters.cuts import Transition
+from curation.meters.cuts import REACH, Transition
 from curation.meters.shots import Piece, divide, shots_between
-from curation.stages import inventory, split
+from curation.stages import inventory, scan
 from curation.stages.inventory import Inventory, identify, is_sidecar
+from curation.stages.scan import Scan
 from curation.stages.split import Split
+from tests.curation.splitting import listing, scanned, split_folder
 from tests.videos import pan, write_video
-
-
-def listing(folder: Path) -> pa.Table:
-    stage = Inventory()
-    found = [
-        stage.run({"rows": u.rows})["sources"] for u in inventory.units(stage, footage=str(folder))
-    ]
-    return pa.concat_tables(found)
-
-
-def run(folder: Path, **knobs) -> dict[str, list[dict]]:
-    """All units of a folder, in this process: table -> rows."""
-    stage = Split(**knobs)
-    tables: dict[str, list[dict]] = {"videos": [], "clips": [], "keyframes": []}
-    for unit in split.units(stage, sources=listing(folder)):
-        for name, table in stage.run({"rows": unit.rows}).items():
-            tables[name] += table.to_pylist()
-    return tables
 
 
 def test_shots_lie_between_transitions() -> None:
@@ -68,7 +52,7 @@ def test_division_goes_by_time_where_the_rate_varies() -> None:
 def test_shots_of_a_film_with_their_times_and_keyframes(tmp_path: Path) -> None:
     film = np.concatenate([pan(1, 30), pan(4, 48), pan(2, 20)])
     path = write_video(tmp_path / "film.mp4", film)
-    tables = run(tmp_path, max_s=1.5)
+    tables = split_folder(tmp_path, max_s=1.5)
     (video,) = tables["videos"]
     assert (video["num_frames"], video["decoded_frames"]) == (98, 98)
     assert video["video_id"] == identify(str(path))[0]
@@ -99,7 +83,7 @@ def test_shots_of_a_film_with_their_times_and_keyframes(tmp_path: Path) -> None:
 def test_a_shot_too_short_to_be_sampled_still_gets_a_picture(tmp_path: Path) -> None:
     film = np.concatenate([pan(1, 40), pan(4, 7), pan(2, 40)])
     write_video(tmp_path / "film.mp4", film)
-    tables = run(tmp_path)
+    tables = split_folder(tmp_path)
     short = next(c for c in tables["clips"] if c["num_frames"] == 7)
     assert [k for k in tables["keyframes"] if k["clip_id"] == short["clip_id"]]
     assert tables["videos"][0]["decoded_frames"] <= 1.1 * 87
@@ -109,7 +93,7 @@ def test_an_image_is_a_clip_of_one_frame(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(pan(1, 1)[0]).save(tmp_path / "photo.png")
-    tables = run(tmp_path)
+    tables = split_folder(tmp_path)
     (clip,) = tables["clips"]
     assert (clip["num_frames"], clip["fps"], clip["width"]) == (1, None, 160)
     assert tables["videos"][0]["is_image"] and len(tables["keyframes"]) == 1
@@ -120,7 +104,7 @@ def test_files_with_the_same_bytes_are_decoded_once(tmp_path: Path) -> None:
     path = write_video(tmp_path / "b.mp4", pan(1, 12))
     for name in ("a copy.mp4", "z.mov"):
         (tmp_path / name).write_bytes(path.read_bytes())
-    tables = run(tmp_path)
+    tables = split_folder(tmp_path)
     fates = {Path(v["uri"]).name: v["reject"] for v in tables["videos"]}
     assert fates == {"a copy.mp4": None, "b.mp4": "duplicate_file", "z.mov": "duplicate_file"}
     assert len({v["video_id"] for v in tables["videos"]}) == 1
@@ -132,7 +116,7 @@ def test_bad_files_keep_their_row_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "empty too.mp4").write_bytes(b"")
     (tmp_path / "page.mp4").write_text("<html>")
     (tmp_path / "notes.txt").write_text("nobody's sidecar")
-    tables = run(tmp_path)
+    tables = split_folder(tmp_path)
     codes = {Path(v["uri"]).name: v["error"].split(":")[0] for v in tables["videos"]}
     assert codes == {
         "empty.mp4": "empty_file",
@@ -146,7 +130,9 @@ def test_bad_files_keep_their_row_with_a_reason(tmp_path: Path) -> None:
 def test_what_is_no_file_or_not_there_keeps_its_row(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "nothing")
-    codes = {Path(v["uri"]).name: v["error"].split(":")[0] for v in run(tmp_path)["videos"]}
+    codes = {
+        Path(v["uri"]).name: v["error"].split(":")[0] for v in split_folder(tmp_path)["videos"]
+    }
     assert codes == {"pipe.mp4": "not_a_file", "link.mp4": "unreadable"}
 
 
@@ -167,7 +153,7 @@ def test_a_file_that_could_not_be_read_is_looked_at_again(tmp_path: Path) -> Non
 def test_text_beside_a_video_is_its_sidecar(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", pan(1, 12))
     (tmp_path / "film.vtt").write_text("WEBVTT")
-    fates = {Path(v["uri"]).name: v["reject"] for v in run(tmp_path)["videos"]}
+    fates = {Path(v["uri"]).name: v["reject"] for v in split_folder(tmp_path)["videos"]}
     assert fates == {"film.mp4": None, "film.vtt": "sidecar"}
     assert is_sidecar("s3://b/a.b.txt", stems={"s3://b/a.b"})
     assert not is_sidecar("s3://b/other/a.txt", stems={"s3://b/a"})
@@ -175,17 +161,17 @@ def test_text_beside_a_video_is_its_sidecar(tmp_path: Path) -> None:
 
 def test_a_source_longer_than_allowed_is_refused(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", pan(1, 48))
-    (video,) = run(tmp_path, max_source_s=1.0)["videos"]
+    (video,) = split_folder(tmp_path, scan={"max_source_s": 1.0})["videos"]
     assert video["error"] == "too_long: more than 1 s of footage"
 
 
 def test_a_failed_unit_keeps_its_row(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", pan(1, 6))
-    stage = Split()
-    (unit,) = split.units(stage, sources=listing(tmp_path))
-    tables = stage.failed({"rows": unit.rows}, error="decoder_crashed: twice")
-    assert tables["videos"].to_pylist()[0]["error"] == "decoder_crashed: twice"
-    assert tables["clips"].num_rows == 0
+    (unit,) = scan.units(Scan(), sources=listing(tmp_path))
+    tables = Scan().failed({"rows": unit.rows}, error="decoder_crashed: twice")
+    for split_tables in (Split().run(tables), Split().failed(tables, error="decoder_crashed: x")):
+        assert split_tables["videos"]["error"][0].as_py().startswith("decoder_crashed")
+        assert split_tables["clips"].num_rows == 0
 
 
 def test_knobs_that_cannot_be_are_refused() -> None:
@@ -196,9 +182,38 @@ def test_knobs_that_cannot_be_are_refused() -> None:
 def test_a_unit_is_named_by_what_it_reads(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", pan(1, 6))
     sources = listing(tmp_path)
-    (first,) = split.units(Split(), sources=sources)
-    (same,) = split.units(Split(), sources=sources)
-    (other,) = split.units(Split(max_s=3), sources=sources)
+    (first,) = scan.units(Scan(), sources=sources)
+    (same,) = scan.units(Scan(), sources=sources)
+    (other,) = scan.units(Scan(profile="fast"), sources=sources)
     assert first.key == same.key != other.key
     touched = sources.drop_columns("version").append_column("version", pa.array(["later"]))
-    assert first.key != split.units(Split(), sources=touched)[0].key
+    assert first.key != scan.units(Scan(), sources=touched)[0].key
+
+
+@pytest.mark.parametrize(
+    "options", [{"g": "12"}, {"g": "12", "x264-params": "open-gop=1:bframes=3"}]
+)
+def test_segments_give_what_one_pass_gives(tmp_path: Path, options: dict[str, str]) -> None:
+    film = np.concatenate([pan(1, 130), pan(4, 95, step_px=1), pan(2, 175)])
+    write_video(tmp_path / "film.mp4", film, options=options)
+    whole = scanned(listing(tmp_path))
+    sources = listing(tmp_path, divide_from_s=1, divide_every_s=2.5)
+    parts = scanned(sources, segment_s=2.5)
+    assert len(whole[0]["segments"]) == 1 and len(parts[0]["segments"]) > 3
+    promised = parts[0]["segments"]["num_frames"].to_pylist()
+    assert sum(promised) == 400
+    one, joined = Split(max_s=3).run(whole[0]), Split(max_s=3).run(parts[0])
+    assert joined["clips"].equals(one["clips"]) and one["clips"].num_rows == 7
+    assert joined["keyframes"].equals(one["keyframes"])
+    decoded = joined["videos"]["decoded_frames"][0].as_py()
+    assert 400 < decoded < 400 + len(promised) * (REACH + 1)
+    same = [c for c in one["videos"].column_names if c != "decoded_frames"]
+    assert joined["videos"].select(same).equals(one["videos"].select(same))
+
+
+def test_other_thresholds_need_no_decoding(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", np.concatenate([pan(1, 40), pan(4, 40)]))
+    (tables,) = scanned(listing(tmp_path))
+    path.unlink()
+    assert Split().run(tables)["clips"].num_rows == 2
+    assert Split(cut_threshold=1.1).run(tables)["clips"].num_rows == 1

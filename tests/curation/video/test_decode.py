@@ -8,7 +8,7 @@ import pytest
 
 from curation.video import DecodePass
 from curation.video.decode import mean_fps, varies
-from curation.video.picture import small_planes, small_size
+from curation.video.picture import Picture, small_planes, small_size
 from tests.videos import pan, texture, turn_header, write_video
 
 
@@ -17,8 +17,9 @@ def scan(path: Path) -> tuple[DecodePass, list[np.ndarray]]:
     found = []
     for frame in decode:
         size = small_size(*decode.display_size())
-        found.append(small_planes(frame.picture, size=size, rotation=decode.rotation))
-    return decode, [bgr[..., ::-1] for _, bgr in found]
+        planes = small_planes(frame.picture, size=size, rotation=decode.rotation)
+        found.append(Picture(frame.index, frame.time_s, planes).bgr[..., ::-1])
+    return decode, found
 
 
 CODECS = [
@@ -109,7 +110,7 @@ def test_full_and_limited_range_give_the_same_black_and_white(tmp_path: Path) ->
         path = write_video(tmp_path / "a.mkv", [image] * 2, codec=codec, pixel_format=pixel_format)
         decode = DecodePass(path)
         for frame in decode:
-            luma, _ = small_planes(frame.picture, size=(64, 64), rotation=0)
+            luma = small_planes(frame.picture, size=(64, 64), rotation=0)[0]
         assert luma[:, :30].max() <= 3 and luma[:, 34:].min() >= 252
 
 

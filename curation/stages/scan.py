@@ -1,0 +1,321 @@
+"""The one decode pass: every frame of a source is decoded once and seen by every meter.
+
+First half of `split`. A unit is a whole source or, of a long one, a segment between two keyframes;
+segments are scanned in parallel and give, joined, what one pass would have given. What is kept of a
+frame are numbers (about 300 bytes); where the cuts are is asked later, by `split`, so that other
+thresholds cost no decoding.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from curation import dataset, storage
+from curation.meters import METERS
+from curation.meters.cuts import REACH, Cuts, Detector
+from curation.meters.keyframes import Thumbs
+from curation.meters.record import Log, between
+from curation.stage import STAGE_FAILED, Stage, Tables, Unit, empty_columns
+from curation.stages.inventory import SIDECAR_SUFFIXES, is_sidecar, stem
+from curation.video.decode import WHOLE, DecodePass, Segment
+from curation.video.open import Source, VideoError
+from curation.video.picture import Picture, fingerprint, small_planes, small_size
+
+MAX_SOURCE_FRAMES = 12 * 3600 * 120
+METER_COLUMN = {meter: f"meter_{meter.__name__.lower()}" for meter in METERS}
+
+SEGMENTS = pa.schema(
+    [
+        # which stretch of which source
+        ("uri", pa.string()),
+        ("video_id", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("segment", pa.int32()),
+        ("num_segments", pa.int32()),
+        ("start_frame", pa.int64()),  # as the stamps promise, to be compared with what came out
+        ("reject", pa.string()),
+        ("error", pa.string()),
+        # the stream
+        ("container", pa.string()),
+        ("codec", pa.string()),
+        ("pixel_format", pa.string()),
+        ("stream_index", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("rotation", pa.int32()),
+        ("sample_aspect", pa.float32()),
+        ("has_audio", pa.bool_()),
+        ("is_hdr", pa.bool_()),
+        ("is_image", pa.bool_()),
+        # what came out of the decoder
+        ("num_frames", pa.int64()),  # of the segment
+        ("decoded_frames", pa.int64()),  # with the overlap
+        ("corrupt_frames", pa.int64()),
+        ("interlaced_frames", pa.int64()),
+        ("decode_errors", pa.int64()),
+        ("last_duration_s", pa.float64()),
+        # arrays, one entry per frame of the segment
+        ("times_s", pa.binary()),  # float64
+        ("frame_bytes", pa.binary()),  # int32, of its packet
+        ("fingerprints", pa.binary()),  # 144 bytes each
+        # arrays of rows with a frame number from the segment's beginning
+        ("scores", pa.binary()),  # curation.meters.cuts.SCORE
+        *((column, pa.binary()) for column in METER_COLUMN.values()),  # the meter's record
+    ]
+)
+THUMBS = pa.schema(
+    {"video_id": pa.string(), "segment": pa.int32(), "frame": pa.int64(), "jpeg": pa.binary()}
+)
+
+
+@dataclass(frozen=True)
+class Scan(Stage):
+    """Measure every source in one decode pass."""
+
+    detector: Detector = "network"
+    """Where cuts are looked for: network (ours: hard cuts, dissolves, fades and wipes), or one of
+    PySceneDetect's: adaptive, content, histogram, hash (hard cuts only; long sources are then one
+    task).
+    """
+    profile: Literal["exact", "fast"] = "exact"
+    """fast leaves out the decoder's loop filter (H.264 and HEVC): a fifth cheaper, pictures drift a
+    little.
+    """
+    segment_s: float = 300.0
+    """Seconds; longer sources are scanned in segments of about this length, in parallel."""
+    deadline_per_segment_s: float = 3600.0
+    """Seconds; a segment that takes longer has its worker killed and, after two attempts, its
+    source is failed.
+    """
+    max_source_s: float = 43200.0
+    """Seconds of footage; longer sources are refused."""
+
+    name: ClassVar[str] = "scan"
+    unit: ClassVar[Any] = "source"
+    reads: ClassVar[dict[str, list[str]]] = {
+        "sources": ["uri", "video_id", "num_bytes", "version", "division_points", "error"]
+    }
+    writes: ClassVar[dict[str, pa.Schema]] = {"segments": SEGMENTS, "thumbs": THUMBS}
+
+    def __post_init__(self) -> None:
+        if not (self.segment_s > 0 and self.deadline_per_segment_s > 0):
+            raise ValueError(
+                f"{self.segment_s = }, {self.deadline_per_segment_s = }; expected both above 0"
+            )
+
+    @property
+    def deadline_s(self) -> float:
+        return self.deadline_per_segment_s
+
+    def run(self, tables: Tables) -> Tables:
+        row = tables["rows"].to_pylist()[0]
+        if row["reject"] or row["error"]:
+            return _tables(row, {})
+        try:
+            with storage.open_source(row["uri"]) as source:
+                found, thumbs = scan(source, knobs=self, **_stretch(row))
+        except VideoError as error:
+            return _tables(row | {"error": str(error)}, {})
+        except FileNotFoundError:
+            error = f"{VANISHED}: the file was there when the run began"
+            return _tables(row | {"error": error}, {})
+        return _tables(row | found, thumbs)
+
+    def failed(self, tables: Tables, *, error: str) -> Tables:
+        return _tables(tables["rows"].to_pylist()[0] | {"error": error}, {})
+
+
+VANISHED = "vanished"  # an error code that the next run tries again
+
+
+def _stretch(row: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `scan` from a unit's row."""
+    is_last = row["segment"] == row["num_segments"] - 1
+    overlap = 0 if is_last else REACH
+    segment = Segment(row["start_pts"], row["end_pts"], overlap)
+    return {"segment": segment, "is_first": row["segment"] == 0}
+
+
+def _tables(row: dict[str, Any], thumbs: dict[int, bytes]) -> Tables:
+    known = {name: row[name] for name in SEGMENTS.names if name in row}
+    empty = {name: column[0].as_py() for name, column in empty_columns(SEGMENTS, 1).items()}
+    pictures = [
+        {"video_id": row["video_id"], "segment": row["segment"], "frame": frame, "jpeg": data}
+        for frame, data in sorted(thumbs.items())
+    ]
+    return {
+        "segments": pa.Table.from_pylist([empty | known], schema=SEGMENTS),
+        "thumbs": pa.Table.from_pylist(pictures, schema=THUMBS),
+    }
+
+
+def scan(
+    source: Source, *, knobs: Scan, segment: Segment = WHOLE, is_first: bool = True
+) -> tuple[dict[str, Any], dict[int, bytes]]:
+    """(columns of the table segments, JPEGs by frame) of one stretch. Raises VideoError when there
+    is nothing to see.
+
+    Frames are numbered from the segment's beginning. The first REACH of them, whose measures may
+    depend on what lies before, are left to the segment before, which decodes as many beyond its
+    end.
+    """
+    cv2.setNumThreads(1)  # one task, one core
+    decode = DecodePass(source, segment=segment, fast=knobs.profile == "fast")
+    cuts, logs, thumbs = Cuts(detector=knobs.detector), [Log(meter()) for meter in METERS], Thumbs()
+    fingerprints: list[bytes] = []
+    frame_bytes: list[int] = []
+    for picture, num_bytes in pictures(decode, max_source_s=knobs.max_source_s):
+        cuts.update(picture)
+        for log in logs:
+            log.update(picture)
+        thumbs.update(picture, decode)
+        if decode.num_owned == decode.num_frames:
+            fingerprints.append(fingerprint(picture.luma))
+            frame_bytes.append(num_bytes)
+    owned = decode.num_owned
+    seen = {"start": 0 if is_first else REACH, "end": owned + segment.overlap, "offset": 0}
+    width, height = decode.display_size()
+    found = {
+        "container": decode.probe.container,
+        "codec": decode.probe.codec,
+        "pixel_format": decode.probe.pixel_format,
+        "stream_index": decode.probe.stream_index,
+        "width": width,
+        "height": height,
+        "rotation": decode.rotation,
+        "sample_aspect": decode.probe.sample_aspect,
+        "has_audio": decode.probe.has_audio,
+        "is_hdr": decode.probe.is_hdr,
+        "is_image": decode.probe.image_extension is not None,
+        "num_frames": owned,
+        "decoded_frames": decode.num_frames,
+        "corrupt_frames": sum(decode.corrupt[:owned]),
+        "interlaced_frames": decode.interlaced_frames,
+        "decode_errors": decode.decode_errors,
+        "last_duration_s": decode.last_duration_s,
+        "times_s": np.array(decode.times_s[:owned]).tobytes(),
+        "frame_bytes": np.array(frame_bytes, np.int32).tobytes(),
+        "fingerprints": b"".join(fingerprints),
+        "scores": cuts.scores()[seen["start"] : seen["end"]].tobytes(),
+    }
+    for log in logs:
+        found[METER_COLUMN[type(log.meter)]] = between(log.array(), **seen).tobytes()
+    kept = {f: data for f, data in thumbs.jpegs.items() if seen["start"] <= f < seen["end"]}
+    return found, kept
+
+
+def pictures(decode: DecodePass, *, max_source_s: float) -> Iterator[tuple[Picture, int]]:
+    """Every frame of the pass as the meters see it, and the bytes of its packet."""
+    size = (0, 0)
+    before = None
+    for frame in decode:
+        if frame.index == 0:
+            size = small_size(*decode.display_size())
+        if frame.time_s - decode.times_s[0] > max_source_s:
+            raise VideoError("too_long", f"more than {max_source_s:g} s of footage")
+        if frame.index == MAX_SOURCE_FRAMES:
+            raise VideoError("too_many_frames", f"more than {MAX_SOURCE_FRAMES} frames")
+        planes = small_planes(frame.picture, size=size, rotation=decode.rotation)
+        picture = Picture(
+            frame.index,
+            frame.time_s,
+            planes,
+            before=before,
+            frame=frame.picture,
+            is_corrupt=decode.corrupt[-1],
+        )
+        yield picture, frame.num_bytes
+        before = picture
+
+
+# -- units -----------------------------------------------------------------------------------------
+
+
+def units(stage: Scan, *, sources: pa.Table) -> list[Unit]:
+    """One unit per source, or per segment of a long one. Of files with the same bytes the one with
+    the smallest uri is taken.
+    """
+    listed = sorted(sources.to_pylist(), key=lambda row: row["uri"])
+    first_of: dict[str, str] = {}
+    stems = {
+        stem(row["uri"]) for row in listed if not row["uri"].lower().endswith(SIDECAR_SUFFIXES)
+    }
+    found = []
+    for source in listed:
+        reject = None
+        if is_sidecar(source["uri"], stems=stems):
+            reject = "sidecar"
+        elif (
+            source["num_bytes"]
+            and source["video_id"]
+            and first_of.setdefault(source["video_id"], source["uri"]) != source["uri"]
+        ):
+            reject = "duplicate_file"
+        points = source.pop("division_points") if reject is None else []
+        for stretch in segments(stage, points or []):
+            row = source | stretch | {"reject": reject}
+            names = [str(row[name]) for name in _KEY]
+            rows = pa.Table.from_pylist([row], schema=_UNIT_ROWS)
+            found.append(Unit(stage.unit_key(*names), 1, rows=rows))
+    return found
+
+
+def forget_lost(units: list[Unit], *, data: str) -> set[str]:
+    """Have stretches scanned again whose source was gone, or on which the scan itself failed: the
+    next run may do better. Returns their sources.
+    """
+    table = dataset.load(data, "segments", columns=["uri", "error"])
+    rows = table.to_pylist() if table is not None else []
+    lost = {row["uri"] for row in rows if (row["error"] or "").startswith((VANISHED, STAGE_FAILED))}
+    for unit in units:
+        assert unit.rows is not None
+        if unit.rows["uri"][0].as_py() in lost:
+            storage.remove(dataset.unit_url(data, "segments", unit.key))
+    return lost
+
+
+def segments(stage: Scan, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The stretches between division points that are at least segment_s apart, in order."""
+    chosen: list[dict[str, Any]] = []
+    if stage.detector == "network":  # the others' state runs from the file's beginning
+        for point in points:
+            if point["time_s"] - (chosen[-1]["time_s"] if chosen else 0) >= stage.segment_s:
+                chosen.append(point)
+    starts = [{"pts": None, "frame": 0}, *chosen]
+    ends = [*(point["pts"] for point in chosen), None]
+    return [
+        {
+            "segment": i,
+            "num_segments": len(starts),
+            "start_pts": start["pts"],
+            "end_pts": end,
+            "start_frame": start["frame"],
+        }
+        for i, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def _is_text(uri: str) -> bool:
+    return uri.lower().endswith(SIDECAR_SUFFIXES)
+
+
+_UNIT_ROWS = pa.schema(
+    {
+        "uri": pa.string(),
+        "video_id": pa.string(),
+        "num_bytes": pa.int64(),
+        "version": pa.string(),
+        "segment": pa.int32(),
+        "num_segments": pa.int32(),
+        "start_pts": pa.int64(),
+        "end_pts": pa.int64(),
+        "start_frame": pa.int64(),
+        "reject": pa.string(),
+        "error": pa.string(),
+    }
+)
+_KEY = ("uri", "video_id", "num_bytes", "version", "start_pts", "end_pts", "reject")
