@@ -78,6 +78,7 @@ class DecodePass:
         self.rotation = 0
         """Degrees clockwise that a player turns the stored picture: 0, 90, 180 or 270."""
         self._bytes_of: dict[int, int] = {}
+        self._tick_s = 0.0
 
     @property
     def num_frames(self) -> int:
@@ -98,7 +99,7 @@ class DecodePass:
                     self.num_owned += 1
                 elif self.num_frames - self.num_owned == self.segment.overlap:
                     break
-                yield self._frame(picture, stream)
+                yield self._frame(picture)
                 if self.probe.image_extension:
                     return
         if not self.times_s:
@@ -125,9 +126,13 @@ class DecodePass:
                         for picture in packet.decode():
                             if start_pts is None or picture.pts is None or picture.pts >= start_pts:
                                 yield picture
+                    except MemoryError:
+                        raise  # to go on would give fewer frames than another machine gives
                     except (av.error.FFmpegError, ValueError):
                         self.decode_errors += 1
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError:
                 # damaged container: go on behind the damage, as a player would
                 self.decode_errors += 1
@@ -135,9 +140,9 @@ class DecodePass:
                 if failures > MAX_DEMUX_ERRORS:
                     return
 
-    def _frame(self, picture: Any, stream: Any) -> Frame:
-        step_s = self._step_s(picture, stream)
-        time_s = None if picture.pts is None else float(picture.pts * picture.time_base)
+    def _frame(self, picture: Any) -> Frame:
+        step_s = self._step_s(picture)
+        time_s = picture.time
         if time_s is not None and abs(time_s) > MAX_TIME_S:
             time_s = None
         if self.times_s and (time_s is None or time_s <= self.times_s[-1]):
@@ -151,9 +156,11 @@ class DecodePass:
         num_bytes = self._bytes_of.pop(picture.pts, 0)
         return Frame(len(self.times_s) - 1, self.times_s[-1], picture, num_bytes)
 
-    def _step_s(self, picture: Any, stream: Any) -> float:
+    def _step_s(self, picture: Any) -> float:
         if picture.duration:
-            step_s = float(picture.duration * picture.time_base)
+            # a fraction's arithmetic for every frame would cost as much as a meter
+            self._tick_s = self._tick_s or float(picture.time_base)
+            step_s = picture.duration * self._tick_s
         else:
             step_s = 1 / self.probe.fps_header if self.probe.fps_header else 0.04
         return step_s if MIN_STEP_S <= step_s < MAX_TIME_S else 0.04

@@ -108,7 +108,7 @@ def small_planes(
         )
     chroma_size = max(1, luma_size[0] // 2), max(1, luma_size[1] // 2)
     luma = shrink(plane_array(frame.planes[0]), luma_size)
-    u, v = (shrink(plane_array(frame.planes[i]), chroma_size) for i in (1, 2))
+    u, v = (shrink(plane_array(frame.planes[i]), chroma_size, box_from=4) for i in (1, 2))
     if not is_full_range(frame):
         luma = cv2.LUT(luma, LIMITED_TO_FULL)
     if rotation:
@@ -133,9 +133,15 @@ def plane_array(plane: Any) -> np.ndarray:
     return rows[:, : plane.width]
 
 
-def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def shrink(image: np.ndarray, size: tuple[int, int], *, box_from: int = 2) -> np.ndarray:
+    """An 8-bit plane at size = (width, height): halved by 2x2 boxes while at least box_from times
+    as large, then linear.
+
+    Halving costs the most where it begins: chroma, which is smooth, is let go from four times as
+    large.
+    """
     width, height = size
-    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+    while image.shape[1] >= box_from * width and image.shape[0] >= box_from * height:
         # an even size is halved exactly; the odd last row or column weighs nothing
         even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]
         image = cv2.resize(
@@ -151,7 +157,7 @@ def jpeg(frame: Any, *, display: tuple[int, int], rotation: int) -> bytes:
     width, height = display
     scale = min(1.0, KEYFRAME_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    stored = size[::-1] if rotation % 180 else size
+    stored = (size[1], size[0]) if rotation % 180 else size
     if frame.format.name in PLANAR_8_BIT:
         planes = [shrink(plane_array(plane), stored) for plane in frame.planes]
         image = cv2.transform(cv2.merge(planes), yuv_to_bgr(frame))
