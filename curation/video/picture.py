@@ -107,8 +107,10 @@ def small_planes(
             interpolation="AREA",
         )
     chroma_size = max(1, luma_size[0] // 2), max(1, luma_size[1] // 2)
-    luma = shrink(plane_array(frame.planes[0]), luma_size)
-    u, v = (shrink(plane_array(frame.planes[i]), chroma_size, box_from=4) for i in (1, 2))
+    y, u, v = (plane_array(plane) for plane in frame.planes[:3])
+    luma = shrink(y, luma_size)
+    # chroma is smooth: one linear look, which passes over most of it, is 0.05 of 255 less exact
+    u, v = (cv2.resize(c, chroma_size, interpolation=cv2.INTER_LINEAR) for c in (u, v))
     if not is_full_range(frame):
         luma = cv2.LUT(luma, LIMITED_TO_FULL)
     if rotation:
@@ -133,20 +135,16 @@ def plane_array(plane: Any) -> np.ndarray:
     return rows[:, : plane.width]
 
 
-def shrink(image: np.ndarray, size: tuple[int, int], *, box_from: int = 2) -> np.ndarray:
-    """An 8-bit plane at size = (width, height): halved by 2x2 boxes while at least box_from times
-    as large, then linear.
-
-    Halving costs the most where it begins: chroma, which is smooth, is let go from four times as
-    large.
+def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An 8-bit plane at size = (width, height): halved by 2x2 boxes while at least twice as large,
+    then linear.
     """
     width, height = size
-    while image.shape[1] >= box_from * width and image.shape[0] >= box_from * height:
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
         # an even size is halved exactly; the odd last row or column weighs nothing
         even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]
-        image = cv2.resize(
-            even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA
-        )
+        halved = even.shape[1] // 2, even.shape[0] // 2
+        image = cv2.resize(even, halved, interpolation=cv2.INTER_AREA)
     if image.shape != (height, width):
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return image
