@@ -49,7 +49,11 @@ def choose(frames: list[int], clip: dict[str, Any]) -> list[int]:
 
 
 def rows(
-    clip: dict[str, Any], chosen: list[int], jpegs: dict[int, bytes], *, times_s: np.ndarray
+    clip: dict[str, Any],
+    chosen: list[int],
+    jpegs: dict[int, bytes],
+    *,
+    times_s: np.ndarray | dict[int, float],
 ) -> list[dict[str, Any]]:
     """The clip's rows of the table keyframes."""
     first, last = clip["start_frame"], clip["end_frame"] - 1

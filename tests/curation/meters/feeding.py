@@ -1,6 +1,7 @@
 """Feeds a meter as the decode pass does, with pictures made by hand."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import av
@@ -63,3 +64,14 @@ def read(meter: Any, rows: np.ndarray, start: int, end: int, *, fps: float = 24.
     found = type(meter).clip(span.of(rows), span)
     assert list(found) == meter.writes.names
     return found
+
+
+def file_pictures(path: Path) -> Iterator[Picture]:
+    """A video file's frames as the decode pass hands them to the meters."""
+    before = None
+    with av.open(str(path)) as container:
+        for i, frame in enumerate(container.decode(video=0)):
+            planes = small_planes(frame, size=small_size(frame.width, frame.height), rotation=0)
+            picture = Picture(i, frame.time or 0.0, planes, before=before, frame=frame)
+            yield picture
+            before = picture

@@ -45,12 +45,24 @@ def test_edges_are_exact_to_a_pixel_of_the_full_picture() -> None:
     assert found["border_right_pct"] == pytest.approx(100 * 2 / 1280)
 
 
-def test_an_edge_lit_between_the_exact_looks_counts() -> None:
+def test_what_is_lit_between_the_exact_looks_counts() -> None:
     meter = Borders()
     dark, lit = barred(top=200, bottom=0), barred(top=93, bottom=0)
-    rows = feed(meter, full_pictures([dark] * 5 + [lit] * 5))  # the exact look is at the first
+    rows = feed(
+        meter, full_pictures([dark] * 5 + [lit] * 9 + [dark] * 4 + [barred(top=0, bottom=0)])
+    )
+    # the looks are at the frames 0 and 12
     assert read(meter, rows, 0, 5)["border_top_pct"] == pytest.approx(100 * 200 / 720)
-    assert read(meter, rows, 0, 10)["border_top_pct"] == pytest.approx(100 * 93 / 720, abs=1.4)
+    assert read(meter, rows, 0, 18)["border_top_pct"] == pytest.approx(100 * 93 / 720)
+    assert read(meter, rows, 0, 19)["border_top_pct"] == 0
+
+
+def test_a_shadow_at_the_side_is_no_bar() -> None:
+    dark_scene = barred(top=0, bottom=0, left=300)
+    y, x = np.mgrid[0:720, 0:1280]
+    dark_scene[(x < 300 + 900 * np.abs(y / 720 - 0.5))] = 6  # lit in the shape of an arrow
+    meter = Borders()
+    assert read(meter, feed(meter, full_pictures([dark_scene] * 3)), 0, 3)["border_pct"] == 0
 
 
 def test_one_hot_pixel_in_a_bar_lights_nothing() -> None:
