@@ -7,7 +7,7 @@ import numpy as np
 Detector = Literal["network", "adaptive", "content", "histogram", "hash"]
 """network: ours, cuts and gradual transitions; the others: PySceneDetect's, hard cuts only."""
 
-REACH = 48
+REACH = 54
 """Frames on either side on which a score of the network depends."""
 
 SCORE = np.dtype([("cut", "f4"), ("gradual", "f4"), ("blank", "?")])

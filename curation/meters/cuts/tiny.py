@@ -16,13 +16,14 @@ NUM_BLOCKS = BLOCKS[0] * BLOCKS[1]
 LAGS = 1, 2, 4, 8, 16, 32
 """Frames between two compared pictures; doubling, so that sums of two of them reach any distance
 within a factor of 1.5."""
-FINE_LAGS = 1, 2
+FINE_LAGS = (1,)
 BLEND_LAGS = 2, 4, 8, 16
 BACK, AHEAD = max(LAGS), max(BLEND_LAGS)
 """Frames before and after on which a frame's measures depend."""
 NUM_BLOCK_MEASURES = 3 * len(LAGS) + len(FINE_LAGS) + len(BLEND_LAGS) + 5
 NUM_FRAME_MEASURES = 3 * len(LAGS)
 QUANTILES = 24
+BLANK_RANGE = 12  # levels of 255 between the darkest and the brightest pixel
 STEPS_PER_LEVEL = 32
 """Half-size luma keeps 1/32 of a level: in dark scenes a cut changes blocks by less than one."""
 
@@ -142,10 +143,11 @@ def mean_of(a_THW: np.ndarray, b_THW: np.ndarray) -> np.ndarray:
 
 def high_pass(frames_THW: np.ndarray) -> np.ndarray:
     """Absolute difference to the pixel on the left: what a blend of two pictures lowers."""
-    left, right = (np.ascontiguousarray(frames_THW)[:, :, part] for part in (np.s_[:-1], np.s_[1:]))
-    x = np.zeros_like(frames_THW)
-    np.subtract(np.maximum(left, right), np.minimum(left, right), out=x[:, :, 1:])
-    return x
+    x = np.ascontiguousarray(frames_THW)
+    steps = np.zeros_like(x)
+    steps.reshape(-1)[1:] = cv2.absdiff(x.reshape(-1)[1:], x.reshape(-1)[:-1]).reshape(-1)
+    steps[:, :, 0] = 0
+    return steps
 
 
 def spread(frames_THW: np.ndarray) -> np.ndarray:
@@ -156,3 +158,9 @@ def spread(frames_THW: np.ndarray) -> np.ndarray:
     values = frames_THW.reshape(len(frames_THW), -1).astype(np.float32)  # NumPy sorts these fastest
     values.sort(axis=1)
     return values[:, :: values.shape[1] // QUANTILES]
+
+
+def blank(luma_THW: np.ndarray) -> np.ndarray:
+    """(T,) whether a picture is one flat tone, but for noise and bars of nearly the same tone."""
+    values = luma_THW.reshape(len(luma_THW), -1)
+    return np.ptp(values, axis=1) <= BLANK_RANGE
