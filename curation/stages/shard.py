@@ -1,10 +1,12 @@
-"""Survivors are cut now: stream copy where that is exact in every reader, else one re-encode.
+"""Survivors are cut now: copied where that is exact in every reader, encoded as little as can be
+elsewhere.
 
 First half of `shard`; `pack.py` is the second. A unit is a handful of neighbouring clips of one
 video; their media wait in the table `media` until `pack` has put them into tars. Clips that lie in
 a standing shard already are not cut again.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,34 +15,39 @@ import pyarrow as pa
 
 from curation import storage
 from curation.clip import bucket_name, hash_128
+from curation.memory import DECODING_GB
 from curation.stage import Stage, Tables, Unit
-from curation.stages.inventory import identify
+from curation.stages.inventory import DIVISION_POINTS, identify
 from curation.video.cut import (
-    Encoded,
-    Packets,
-    check_clip,
-    copy_allowed,
-    copy_clip,
-    copy_run,
-    encode_clip,
-    index_packets,
-    readers_disagree,
+    GOP_FRAMES,
+    Clip,
+    Look,
+    Mode,
+    Order,
+    Reel,
+    Verify,
+    Window,
+    make_clip,
+    open_reel,
 )
 from curation.video.open import IMAGE_DEMUXERS, VideoError
 
 CLIPS_PER_UNIT = 16  # bounds what a worker holds: a clip of 20 s is a few megabytes
-COPY_TOLERANCE = 1.0  # of 255; a copy decodes to the same pictures
-ENCODE_TOLERANCE = 4.0  # of 255, mean over 16x9: far above crf 18, far below another shot
-VANISHED = "vanished"  # an error code that the next run tries again
+GOP_FRAMES_SHORT = 16  # of mode encode: a random read decodes 8 frames more on average
 
 SHARD = pa.schema(
     {
         "clip_id": pa.string(),
         "bucket": pa.string(),
         "media": pa.string(),  # extension
-        "route": pa.string(),  # copy | encode | bytes
+        "route": pa.string(),  # copy | smart | encode | bytes
         "route_reason": pa.string(),  # why not a copy
         "frames_encoded": pa.int64(),
+        "proof": pa.string(),  # packets | decode | readers
+        "frames_counted": pa.int64(),  # in the clip's file, by that proof
+        "first_frame_difference": pa.float32(),  # to the source's frame, mean of 255 over 16x9
+        "last_frame_difference": pa.float32(),
+        "residual_score_as_cut": pa.float32(),  # of a transition inside the written clip, 0-1
         "first_frame": pa.int64(),
         "num_frames": pa.int64(),
         "fps": pa.float64(),
@@ -60,10 +67,25 @@ MEDIA = pa.schema({"clip_id": pa.string(), "bytes": pa.large_binary()})
 class Shard(Stage):
     """Cut the kept clips and pack them into tars by resolution and length."""
 
-    mode: Literal["exact"] = "exact"
-    """exact: every reader sees exactly the planned frames; stream copy where possible, else
-    re-encode.
-    """
+    mode: Mode = "exact"
+    """exact: every reader sees exactly the planned frames: copied where a cut falls on closed
+    keyframes, else only the frames at its edges encoded, else all. copy: the source's packets from
+    the keyframe before, frames [first_frame, first_frame + num_frames) of them are the clip.
+    encode: one encode at the bucket's short side, a keyframe every 16 frames: a quarter of the
+    bytes and a sixth of the decoding at 256p."""
+    audio: Literal["drop", "keep"] = "drop"
+    """keep: the source's own sound where an mp4 can hold it, else AAC."""
+    crop_borders: bool = False
+    """Mode encode: cut off the black bars that border_*_pct tells of."""
+    tone_map: bool = False
+    """Mode encode: HDR to BT.709; elsewhere its tag is kept."""
+    verify: Verify = "decode"
+    """What is read again of every clip written: packets (counted: 0.01 of a decode), decode (all
+    frames counted, first and last held against the source: 1.0), readers (decord and OpenCV too:
+    4)."""
+    residual_max: float | None = None
+    """0-1; a clip in which a cut or dissolve scores higher is rejected. Needs verify other than
+    packets."""
     short_sides: tuple[int, ...] = (144, 240, 256, 360, 480, 512, 720, 1080, 1440, 2160)
     """Pixels; a clip goes to the largest that it fills."""
     aspects: tuple[str, ...] = ("16x9", "4x3", "1x1", "3x4", "9x16")
@@ -78,6 +100,8 @@ class Shard(Stage):
     """Megabytes (10^6 bytes); a shard of more than one sample is at most this large."""
 
     name: ClassVar[str] = "shard"
+    version: ClassVar[int] = 2
+    memory_gb: ClassVar[Any] = DECODING_GB
     reads: ClassVar[dict[str, list[str]]] = {
         "clips": [
             "clip_id",
@@ -88,7 +112,7 @@ class Shard(Stage):
             "first_luma",
             "last_luma",
         ],
-        "videos": ["video_id", "codec", "rotation", "num_frames"],
+        "videos": ["video_id", "codec", "rotation", "num_frames", "is_interlaced"],
         "filter": ["clip_id", "keep"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"shard": SHARD, "media": MEDIA}
@@ -104,10 +128,21 @@ class Shard(Stage):
                 f"{self.samples_per_shard = }, {self.shard_mb = }; expected both above 0"
             )
 
+        if self.mode != "encode" and (self.crop_borders or self.tone_map):
+            raise ValueError(
+                f"shard.crop_borders and shard.tone_map change pictures; expected "
+                f"shard.mode: encode with them, not {self.mode}"
+            )
+        if self.residual_max is not None and self.verify == "packets":
+            raise ValueError(
+                f"{self.residual_max = } looks at decoded clips; expected shard.verify: decode"
+            )
+
     def bucket(self, clip: dict[str, Any]) -> str | None:
+        width, height = self.look(clip, short_side_px=None).cropped()
         return bucket_name(
-            width=clip["width"],
-            height=clip["height"],
+            width=width,
+            height=height,
             num_frames=clip["num_frames"],
             fps=clip["fps"],
             short_sides=list(self.short_sides),
@@ -116,47 +151,117 @@ class Shard(Stage):
             bucket_fps=self.bucket_fps,
         )
 
+    def look(self, clip: dict[str, Any], *, short_side_px: int | None) -> Look:
+        """How an encoded clip looks; short_side_px: its bucket's."""
+        is_encode = self.mode == "encode"
+        return Look(
+            display=(clip["width"], clip["height"]),
+            short_side_px=short_side_px if is_encode else None,
+            crop=_crop(clip) if self.crop_borders else (0.0, 0.0, 0.0, 0.0),
+            is_interlaced=bool(clip.get("is_interlaced")),
+            tone_map=self.tone_map,
+        )
+
     def cut_config_hash(self) -> str:
         """Hash of what decides a sample's media; not how many samples a shard holds."""
-        return hash_128(self.name, str(self.version), self.mode)
+        knobs = (self.audio, self.crop_borders, self.tone_map, self.verify, self.residual_max)
+        return hash_128(self.name, str(self.version), self.mode, *map(str, knobs))
+
+    def cut_hash(self, clip: dict[str, Any]) -> str:
+        """Hash of everything that decides the clip's media but its bucket, which stands beside."""
+        crop = map(str, _crop(clip)) if self.crop_borders else ()
+        return hash_128(clip["clip_id"], self.cut_config_hash(), *crop)
 
     def run(self, tables: Tables) -> Tables:
         clips = tables["rows"].to_pylist()
         rows, media = [], []
-        uri = clips[0]["uri"]
-        with _source(uri, needed=any(_is_to_cut(clip) for clip in clips)) as path:
-            packets = _packets(path, clips[0])
+        with _Source(clips) as source:
             for clip in clips:
-                row, data = self._sample(clip, path=path, packets=packets)
-                rows.append(row)
+                row, data = self._sample(clip, source)
+                rows.append({"clip_id": clip["clip_id"]} | row)
                 if data is not None:
                     media.append({"clip_id": clip["clip_id"], "bytes": data})
         return {"shard": _rows(rows), "media": pa.Table.from_pylist(media, schema=MEDIA)}
 
     def _sample(
-        self, clip: dict[str, Any], *, path: Path | None, packets: Packets | None
+        self, clip: dict[str, Any], source: "_Source"
     ) -> tuple[dict[str, Any], bytes | None]:
         """The clip's row of the shard table, and its bytes where they had to be made."""
         if clip["bucket"] is None:
-            return {"clip_id": clip["clip_id"], "reject": "no_bucket"}, None
+            return {"reject": "no_bucket"}, None
         if clip["standing"] is not None:
             return clip["standing"], None
-        if path is None:
-            return {
-                "clip_id": clip["clip_id"],
-                "error": f"{VANISHED}: the source file is gone",
-            }, None
         try:
-            data, row = cut(clip, path=path, packets=packets)
-        except VideoError as error:
-            return {"clip_id": clip["clip_id"], "bucket": clip["bucket"], "error": str(error)}, None
-        shape = {
-            name: clip[name] for name in ("clip_id", "bucket", "cut_hash", "num_frames", "fps")
+            data, row = self._image(clip, source) if clip["is_image"] else self._cut(clip, source)
+        except (VideoError, storage.SourceError) as error:
+            return {"bucket": clip["bucket"], "error": str(error)}, None
+        if row.get("reject"):
+            return row, None
+        shape = {name: clip[name] for name in ("bucket", "cut_hash", "num_frames", "fps")}
+        times = {"duration_s": clip["end_s"] - clip["start_s"]}
+        return shape | times | row | {"size_media": len(data)}, data
+
+    def _image(self, clip: dict[str, Any], source: "_Source") -> tuple[bytes, dict[str, Any]]:
+        path = source.path(clip)
+        if identify(str(path))[0] != clip["video_id"]:
+            raise storage.SourceError("source_changed", "the file is not the one that split read")
+        return path.read_bytes(), {
+            "media": IMAGE_DEMUXERS[clip["container"]],
+            "route": "bytes",
+            "frames_encoded": 0,
+            "first_frame": 0,
+            "width": clip["width"],
+            "height": clip["height"],
         }
-        return shape | row | {
-            "size_media": len(data),
-            "duration_s": clip["end_s"] - clip["start_s"],
-        }, data
+
+    def _cut(self, clip: dict[str, Any], source: "_Source") -> tuple[bytes, dict[str, Any]]:
+        """The clip's bytes and what was done. Raises VideoError where no way gives the planned
+        frames.
+        """
+        made = make_clip(source.reel(clip), self._order(clip))
+        proof = made.proof
+        row = {
+            "media": "mp4",
+            "route": made.route,
+            "route_reason": made.reason,
+            "frames_encoded": made.frames_encoded,
+            "first_frame": made.first_frame,
+            "width": made.width,
+            "height": made.height,
+            "proof": proof.verify,
+            "frames_counted": proof.frames_counted,
+            "first_frame_difference": proof.first_difference,
+            "last_frame_difference": proof.last_difference,
+        }
+        return made.data, row | self._residual(made)
+
+    def _order(self, clip: dict[str, Any]) -> Order:
+        side = int(clip["bucket"].partition("p_")[0])
+        return Order(
+            start=clip["start_frame"],
+            end=clip["end_frame"],
+            fps=clip["fps"],
+            look=self.look(clip, short_side_px=side),
+            pixel_format=clip["pixel_format"],
+            rotation=clip["rotation"],
+            sample_aspect=clip["sample_aspect"],
+            first_luma=clip["first_luma"],
+            last_luma=clip["last_luma"],
+            mode=self.mode,
+            verify=self.verify,
+            keep_audio=self.audio == "keep",
+            gop_frames=GOP_FRAMES_SHORT if self.mode == "encode" else GOP_FRAMES,
+            keep_pictures=self.residual_max is not None,
+        )
+
+    def _residual(self, made: Clip) -> dict[str, Any]:
+        if self.residual_max is None:
+            return {}
+        from curation.meters.cuts import residual_of_clip
+
+        score = residual_of_clip(made.proof.pictures)
+        verdict = {"reject": "residual_transition"} if score > self.residual_max else {}
+        return verdict | {"residual_score_as_cut": score}
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         rows = [
@@ -170,125 +275,68 @@ def _rows(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict.fromkeys(SHARD.names) | row for row in rows], schema=SHARD)
 
 
-def _is_to_cut(clip: dict[str, Any]) -> bool:
-    return clip["bucket"] is not None and clip["standing"] is None
+def _crop(clip: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Shares (0-1) of the picture that are bars at top, bottom, left, right."""
+    sides = ("top", "bottom", "left", "right")
+    top, bottom, left, right = (float(clip.get(f"border_{s}_pct") or 0) / 100 for s in sides)
+    return top, bottom, left, right
 
 
-class _source:
-    """The source's local path, or None where it is not needed or no longer there."""
+class _Source:
+    """The source of a unit's clips: fetched and opened when the first clip needs it, once."""
 
-    def __init__(self, uri: str, *, needed: bool) -> None:
-        self.copy = storage.local_copy(uri) if needed and storage.exists(uri) else None
+    def __init__(self, clips: list[dict[str, Any]]) -> None:
+        self.clips = clips
+        self.stack = contextlib.ExitStack()
+        self.local: Path | None = None
+        self.opened: Reel | None = None
 
-    def __enter__(self) -> Path | None:
-        return self.copy.__enter__() if self.copy else None
+    def __enter__(self) -> "_Source":
+        return self
 
     def __exit__(self, *exception: Any) -> None:
-        if self.copy:
-            self.copy.__exit__(*exception)
+        self.stack.close()
+
+    def path(self, clip: dict[str, Any]) -> Path:
+        """Raises SourceError where the file is gone or another one."""
+        if self.local is None:
+            if not storage.exists(clip["uri"]):
+                raise storage.SourceError(storage.VANISHED, "the source file is gone")
+            self.local = self.stack.enter_context(storage.local_copy(clip["uri"]))
+        if self.local.stat().st_size != clip["num_bytes"]:
+            raise storage.SourceError("source_changed", "the file is not the one that split read")
+        return self.local
+
+    def reel(self, clip: dict[str, Any]) -> Reel:
+        path = self.path(clip)
+        if self.opened is None:
+            window = _window(self.clips)
+            self.opened = self.stack.enter_context(open_reel(path, window=window))
+            if not _stands_for_frames(self.opened, window, clip["video_num_frames"]):
+                self.opened.packets = None
+        return self.opened
 
 
-def _packets(path: Path | None, video: dict[str, Any]) -> Packets | None:
-    """The source's packets where they stand for its frames one to one, as split counted them."""
-    if path is None or video["is_image"]:
-        return None
-    packets = index_packets(path)
-    return (
-        packets if packets is not None and len(packets.pts) == video["video_num_frames"] else None
+def _window(clips: list[dict[str, Any]]) -> Window:
+    """The stretch between two known keyframes that holds all the clips; in a source that has none
+    the whole of it.
+    """
+    first, last = clips[0]["start_frame"], max(clip["end_frame"] for clip in clips)
+    points = clips[0]["division_points"] or []
+    before = [point for point in points if point["frame"] <= first]
+    after = [point for point in points if point["frame"] >= last]
+    return Window(
+        start_pts=before[-1]["pts"] if before else None,
+        start_frame=before[-1]["frame"] if before else 0,
+        end_pts=after[0]["pts"] if after else None,
+        end_frame=after[0]["frame"] if after else None,
     )
 
 
-def cut(
-    clip: dict[str, Any], *, path: Path, packets: Packets | None
-) -> tuple[bytes, dict[str, Any]]:
-    """(media bytes, what was done). Raises VideoError where no way gives the planned frames."""
-    if path.stat().st_size != clip["num_bytes"]:
-        raise VideoError("source_changed", "the file is not the one that split read")
-    if clip["is_image"]:
-        if identify(str(path))[0] != clip["video_id"]:
-            raise VideoError("source_changed", "the file is not the one that split read")
-        return path.read_bytes(), {
-            "media": IMAGE_DEMUXERS[clip["container"]],
-            "route": "bytes",
-            "frames_encoded": 0,
-            "first_frame": 0,
-            "width": clip["width"],
-            "height": clip["height"],
-        }
-    data, reason = try_copy(clip, path=path, packets=packets)
-    if data is not None:
-        return data, {
-            "media": "mp4",
-            "route": "copy",
-            "frames_encoded": 0,
-            "first_frame": 0,
-            "width": clip["width"],
-            "height": clip["height"],
-        }
-    encoded, wrong = _encode(clip, path=path, packets=packets)
-    if wrong and packets is not None:
-        # in a damaged source another picture may come out behind a keyframe than from the beginning
-        encoded, wrong = _encode(clip, path=path, packets=None)
-    if wrong:
-        raise VideoError("cut_mismatch", wrong)
-    return encoded.data, {
-        "media": "mp4",
-        "route": "encode",
-        "route_reason": reason,
-        "frames_encoded": encoded.num_frames,
-        "first_frame": 0,
-        "width": encoded.width,
-        "height": encoded.height,
-    }
-
-
-def _encode(
-    clip: dict[str, Any], *, path: Path, packets: Packets | None
-) -> tuple[Encoded, str | None]:
-    """The clip re-encoded, and what is wrong with it."""
-    encoded = encode_clip(
-        path,
-        start=clip["start_frame"],
-        end=clip["end_frame"],
-        fps=clip["fps"],
-        display=(clip["width"], clip["height"]),
-        packets=packets,
-    )
-    if not encoded.num_frames:
-        return encoded, "no frame could be decoded"
-    return encoded, _wrong(encoded.data, clip, ENCODE_TOLERANCE)
-
-
-def try_copy(
-    clip: dict[str, Any], *, path: Path, packets: Packets | None
-) -> tuple[bytes | None, str | None]:
-    """(bytes, None) where a stream copy is exact in every reader, else (None, why not)."""
-    stream = {name: clip[name] for name in ("codec", "pixel_format", "rotation", "sample_aspect")}
-    if not copy_allowed(**stream):
-        return None, "stream not copied: codec, pixel format, rotation or pixel aspect"
-    if packets is None:
-        return None, "packets do not stand for frames one to one"
-    run = copy_run(packets, start=clip["start_frame"], end=clip["end_frame"])
-    if run is None:
-        return None, "cut not on closed keyframes"
-    data = copy_clip(path, packets, run)
-    wrong = _wrong(data, clip, COPY_TOLERANCE) or readers_disagree(
-        data, num_frames=clip["num_frames"]
-    )
-    return (None, wrong) if wrong else (data, None)
-
-
-def _wrong(data: bytes, clip: dict[str, Any], tolerance: float) -> str | None:
-    try:
-        return check_clip(
-            data,
-            num_frames=clip["num_frames"],
-            first_luma=clip["first_luma"],
-            last_luma=clip["last_luma"],
-            tolerance=tolerance,
-        )
-    except VideoError as error:
-        return str(error)
+def _stands_for_frames(reel: Reel, window: Window, num_frames: int) -> bool:
+    """Whether there are as many packets as split counted frames, so that ranks are indices."""
+    expected = (num_frames if window.end_frame is None else window.end_frame) - window.start_frame
+    return reel.packets is not None and reel.packets.num_frames == expected
 
 
 def units(stage: Shard, clips: list[dict[str, Any]]) -> list[Unit]:
@@ -333,8 +381,14 @@ UNIT_ROWS = pa.schema(
         "rotation": pa.int32(),
         "sample_aspect": pa.float32(),
         "is_image": pa.bool_(),
+        "is_interlaced": pa.bool_(),
+        "border_top_pct": pa.float32(),
+        "border_bottom_pct": pa.float32(),
+        "border_left_pct": pa.float32(),
+        "border_right_pct": pa.float32(),
         "num_bytes": pa.int64(),
         "video_num_frames": pa.int64(),
+        "division_points": DIVISION_POINTS,
         "bucket": pa.string(),
         "cut_hash": pa.string(),
         "standing": pa.struct(list(SHARD)),

@@ -13,13 +13,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curation import dataset, pipeline, storage
-from curation.clip import INDEX, hash_128
+from curation.clip import INDEX
 from curation.stage import Abort, Unit
 from curation.stages import pack, shard
 from curation.stages.pack import Pack, Sample, plan
 from curation.stages.shard import Shard
 
 UNITS_KEY = b"dailies.shard_units"
+PROOF = ("proof", "frames_counted", "first_frame_difference", "last_frame_difference")
 OF_THE_DATASET = {"file_copies"}
 """Columns that other files of the dataset decide: in a sample they would make its shard change with
 them.
@@ -37,7 +38,7 @@ def run(
     clips = _kept_clips(data)
     for clip in clips:
         clip["bucket"] = stage.bucket(clip)
-        clip["cut_hash"] = hash_128(clip["clip_id"], stage.cut_config_hash())
+        clip["cut_hash"] = stage.cut_hash(clip)
         row = base.rows.get(clip["clip_id"])
         stands = row is not None and (row["cut_hash"], row["bucket"]) == (
             clip["cut_hash"],
@@ -64,10 +65,10 @@ def run(
         for name, keys in shards.items()
     ]
     # before any tar is written: rows of the index that tell of another tar under that name
-    pipeline.remove_stale(packing, pack_units, data=data)
+    pipeline.remove_stale(packing, [unit.key for unit in pack_units], data=data)
     pipeline.run(packing, pack_units, data=data, workers=workers)
-    _write_index(cut_units, data=data)
-    pipeline.remove_stale(stage, cut_units, data=data)
+    _write_index(record["units"], data=data)
+    pipeline.remove_stale(stage, record["units"], data=data)
     _remove_unnamed(set(shards), data=data)
     return record
 
@@ -133,9 +134,7 @@ def _keys_of_tar(url: str) -> set[str]:
 
 
 def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None:
-    """Have units cut again that are done, but whose media are in no tar and wait nowhere, or whose
-    source was gone.
-    """
+    """Have units cut again that are done, but whose media are in no tar and wait nowhere."""
     for unit in units:
         url = dataset.unit_url(data, "shard", unit.key)
         assert unit.rows is not None
@@ -143,9 +142,7 @@ def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None
             continue
         cut_rows = storage.read_table(url, columns=["clip_id", "reject", "error"]).to_pylist()
         if any(
-            row["clip_id"] not in where
-            and row["reject"] is None
-            and (row["error"] is None or row["error"].startswith(shard.VANISHED))
+            row["clip_id"] not in where and row["reject"] is None and row["error"] is None
             for row in cut_rows
         ):
             storage.remove(url)
@@ -166,6 +163,7 @@ def _kept_clips(data: str) -> list[dict[str, Any]]:
         for row in videos_table.to_pylist()
         if row["reject"] is None and row["error"] is None
     }
+    points = _division_points(data)
     judged = dict(zip(verdicts["clip_id"].to_pylist(), verdicts["keep"].to_pylist(), strict=True))
     if unjudged := sum(clip["clip_id"] not in judged for clip in clips):
         raise Abort(f"{unjudged} of {len(clips)} clips have no verdict; run filter first")
@@ -175,8 +173,19 @@ def _kept_clips(data: str) -> list[dict[str, Any]]:
         position = counts[clip["video_id"]] = counts.get(clip["video_id"], -1) + 1
         if judged[clip["clip_id"]]:
             video = videos[clip["video_id"]]
-            found.append({name: video.get(name) for name in stream} | clip | {"position": position})
+            known = {name: video.get(name) for name in stream} | clip
+            place = {"position": position, "division_points": points.get(clip["video_id"])}
+            found.append(known | place)
     return found
+
+
+def _division_points(data: str) -> dict[str, list[dict[str, Any]]]:
+    """video_id -> keyframes between which a long source need not be read for one clip."""
+    sources = dataset.load(data, "sources")
+    if sources is None:
+        return {}
+    columns = (sources[name].to_pylist() for name in ("video_id", "division_points"))
+    return {video_id: found for video_id, found in zip(*columns, strict=True) if found}
 
 
 def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str, Sample]:
@@ -220,7 +229,11 @@ def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str
             "width": row["width"],
             "height": row["height"],
             "bucket": row["bucket"],
+            "first_frame": row["first_frame"],
             "route": row["route"],
+            "route_reason": row["route_reason"],
+            "frames_encoded": row["frames_encoded"],
+            "proof": {name: row[name] for name in PROOF},
             "caption_source": source,
             "captions": {source: text} if source else {},
             "scores": scores,
@@ -263,14 +276,14 @@ def _media_places(base: _Base, *, data: str) -> dict[str, str]:
     return places
 
 
-def _write_index(cut_units: list[Unit], *, data: str) -> None:
+def _write_index(unit_names: list[str], *, data: str) -> None:
     index = dataset.load(data, "index")
     index = (
         INDEX.empty_table()
         if index is None
         else index.sort_by([("shard", "ascending"), ("offset_media", "ascending")])
     )
-    names = json.dumps([unit.key for unit in cut_units]).encode()
+    names = json.dumps(unit_names).encode()
     storage.write_table(index_url(data), index.replace_schema_metadata({UNITS_KEY: names}))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from curation import dataset, storage
 from curation.clip import CLIPS, VIDEOS
-from curation.stage import Abort, Unit
-from curation.stages import shard, sharding
+from curation.stage import Abort
+from curation.stages import sharding
 
 
 def write(data: str, table: str, rows: list[dict], schema: pa.Schema) -> None:
@@ -31,14 +31,3 @@ def test_a_clip_without_a_verdict_stops_the_run_instead_of_vanishing(tmp_path: P
     assert [(clip["clip_id"], clip["position"]) for clip in sharding._kept_clips(data)] == [
         ("b", 1)
     ]
-
-
-@pytest.mark.parametrize(
-    ("error", "stays"), [("vanished: the source file is gone", False), ("cut_mismatch: x", True)]
-)
-def test_clips_whose_source_was_gone_are_cut_again(tmp_path: Path, error: str, stays: bool) -> None:
-    data = str(tmp_path)
-    write(data, "shard", [{"clip_id": "a", "error": error}], shard.SHARD)
-    unit = Unit("u", 1, rows=pa.table({"clip_id": ["a"]}))
-    sharding._forget_lost([unit], {}, data=data)
-    assert storage.exists(dataset.unit_url(data, "shard", "u")) == stays
