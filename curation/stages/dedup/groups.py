@@ -1,0 +1,97 @@
+"""Groups of copies with one to keep, such that every copy was compared with the one that stays.
+
+Likeness does not add up: a chain of crops leads from one picture to another. So a group is a star:
+the best clip takes those that are copies of it, the best of the rest the next, and so on.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.stages.dedup.looks import Pairs
+
+Verdict = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(a, b, shift) -> (is a pair, differing bits)."""
+
+
+def best_first(clips: pa.Table) -> np.ndarray:
+    """(N,) the clips' rows from the one most worth keeping.
+
+    Sound before rejected, failed or damaged ones, as later rules would drop those anyway; then most
+    pixels inside the borders, most bits per pixel (coded again they become fewer), longest, and
+    the clip_id.
+    """
+    unsound = pc.or_(pc.is_valid(clips["error"]), pc.is_valid(clips["reject"]))
+    damaged = pc.greater(pc.fill_null(clips["corrupt_frames"], 0), 0)
+    pixels = _numbers(clips["width"]) * _numbers(clips["height"])
+    # borders in whole percent: a bright line's flicker at an edge is no border
+    inside = 1 - np.round(_numbers(clips["border_pct"])) / 100
+    length_s = _numbers(clips["end_s"]) - _numbers(clips["start_s"])
+    return np.lexsort(
+        (
+            clips["clip_id"].to_numpy(),
+            -length_s,
+            -_numbers(clips["bits_per_pixel"]),
+            -pixels * inside,
+            damaged.to_numpy(),
+            unsound.to_numpy(),
+        )
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.cast(pa.float64()).fill_null(0).to_numpy()
+
+
+def stars(found: Pairs, *, order: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) the clip that stays for each one (itself where it stays), its distance to it in bits.
+
+    order: the clips from the best on. Copies of copies that were not yet compared with the one that
+    stays are, by `verdict`, at the shift that the steps to them add up to.
+    """
+    keeper, distance = np.full(len(order), -1), np.zeros(len(order))
+    links: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    direct: dict[tuple[int, int], float] = {}
+    for a, b, shift, bits in zip(*(column.tolist() for column in found), strict=True):
+        links[a].append((b, shift))
+        links[b].append((a, -shift))
+        direct[a, b] = bits
+    for best in order[np.isin(order, list(links))].tolist():
+        if keeper[best] < 0:
+            keeper[best] = best
+            for clip, bits in _copies_of(best, links, direct, keeper, verdict=verdict).items():
+                keeper[clip], distance[clip] = best, bits
+    return np.where(keeper < 0, np.arange(len(order)), keeper), distance
+
+
+def _copies_of(
+    best: int,
+    links: dict[int, list[tuple[int, int]]],
+    direct: dict[tuple[int, int], float],
+    keeper: np.ndarray,
+    *,
+    verdict: Verdict,
+) -> dict[int, float]:
+    """Clip -> differing bits, of all that are copies of the best one and belong to no other yet."""
+    copies: dict[int, float] = {}
+    met, frontier = {best}, {best: 0}
+    while frontier:
+        reached = {
+            other: way + shift
+            for clip, way in frontier.items()
+            for other, shift in links[clip]
+            if other not in met and keeper[other] < 0
+        }
+        met |= reached.keys()
+        known = {clip: direct.get((min(best, clip), max(best, clip))) for clip in reached}
+        unknown = np.array([clip for clip, bits in known.items() if bits is None], np.int64)
+        if len(unknown):
+            shifts = np.array([reached[clip] for clip in unknown.tolist()])
+            alike, bits = verdict(np.full(len(unknown), best), unknown, shifts)
+            known |= zip(unknown[alike].tolist(), bits[alike].tolist(), strict=True)
+        frontier = {clip: reached[clip] for clip, bits in known.items() if bits is not None}
+        copies |= {clip: bits for clip, bits in known.items() if bits is not None}
+    return copies

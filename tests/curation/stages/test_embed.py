@@ -1,0 +1,161 @@
+"""A tiny CLIP made here; embeddings are also computed the way open_clip's README does."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation import backbone, torchvision_cpu
+from curation.stages.embed import EMBED, Embed
+
+WIDTH = 32
+TINY = {
+    "embed_dim": WIDTH,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """Nothing answers and nothing is cached, on whatever machine this runs."""
+    import huggingface_hub
+
+    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    backbone._answers.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """tiny-clip-e.json, tiny.pt and other.pt."""
+    torchvision_cpu.mend()
+    import open_clip
+    import torch
+
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "tiny-clip-e.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder)
+    for seed, name in enumerate(("tiny.pt", "other.pt")):
+        torch.manual_seed(seed)
+        torch.save(open_clip.create_model("tiny-clip-e").state_dict(), folder / name)
+    return folder
+
+
+def tiny(folder: Path, **changes: Any) -> Embed:
+    knobs: dict[str, Any] = {
+        "model": "tiny-clip-e",
+        "pretrained": str(folder / "tiny.pt"),
+        "model_config_dir": str(folder),
+    }
+    return Embed(**(knobs | changes))
+
+
+def picture(seed: int) -> bytes:
+    from PIL import Image
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+def tables(clips: list[str], frames: Sequence[tuple[str, bytes | None]]) -> dict[str, pa.Table]:
+    given = {"clips": pa.table({"clip_id": pa.array(clips, pa.string())})}
+    ids, jpegs = [clip for clip, _ in frames], [jpeg for _, jpeg in frames]
+    shown = {"clip_id": pa.array(ids, pa.string()), "jpeg": pa.array(jpegs, pa.binary())}
+    return given | {"keyframes": pa.table(shown)}
+
+
+def features_another_way(folder: Path, jpegs: list[bytes]) -> np.ndarray:
+    import open_clip
+    import torch
+    from PIL import Image
+
+    made: Any = open_clip.create_model_and_transforms(
+        "tiny-clip-e", pretrained=str(folder / "tiny.pt")
+    )
+    net, _, preprocess = made
+    net.eval()
+    fit = torch.stack([preprocess(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs])
+    with torch.no_grad():
+        features = net.encode_image(fit).double().numpy()
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def test_embedding_is_the_normalised_mean_of_normalised_features(folder):
+    frames = [("b", picture(1)), ("a", picture(2)), ("b", picture(3)), ("b", picture(4))]
+    written = tiny(folder, batch_size=2).run(tables(["a", "b"], frames))["embed"]
+    assert written.schema == EMBED
+    for row in written.to_pylist():
+        jpegs = [jpeg for clip, jpeg in frames if clip == row["clip_id"]]
+        mean = features_another_way(folder, jpegs).mean(axis=0)
+        norm = np.linalg.norm(mean)
+        assert row["embedding_mean_norm"] == pytest.approx(norm, abs=1e-5)
+        # half precision keeps 11 bits
+        np.testing.assert_allclose(row["embedding"], mean / norm, atol=5e-4)
+        assert np.linalg.norm(np.float64(row["embedding"])) == pytest.approx(1, abs=1e-3)
+        assert row["embed_model"] == "tiny-clip-e/tiny.pt"
+        assert row["embed_note"] is None and row["error"] is None
+    assert written["embedding_mean_norm"][0].as_py() == pytest.approx(1, abs=1e-5)  # one keyframe
+
+
+def test_a_clip_without_readable_keyframes_is_null_with_the_reason(folder):
+    whole = picture(1)
+    frames = [("a", whole), ("b", whole), ("b", whole[:200]), ("c", None)]
+    written = tiny(folder).run(tables(list("abcd"), frames))["embed"]
+    assert [vector is None for vector in written["embedding"].to_pylist()] == [
+        *[False, True, True, True]
+    ]
+    damaged = "unreadable keyframe"
+    assert written["embed_note"].to_pylist() == [None, damaged, damaged, "no keyframe"]
+    assert written["embed_model"].to_pylist()[1:] == [None] * 3
+
+
+def test_without_weights_nothing_is_made_up(capsys):
+    stage = Embed()
+    for _ in range(2):
+        written = stage.run(tables(["a", "b"], [("a", picture(1))]))["embed"]
+    assert written["embedding"].null_count == 2 and written["embed_model"].null_count == 2
+    assert all(
+        note.startswith("missing weights: timm/vit_large_patch14_clip_224.openai (not in")
+        for note in written["embed_note"].to_pylist()
+    )
+    assert capsys.readouterr().out.count("missing weights") == 1
+
+
+def test_other_weights_change_the_name_of_the_work(folder, tmp_path):
+    import shutil
+
+    path = str(tmp_path / "late.pt")
+    names = [tiny(folder, pretrained=path).config_hash() for _ in range(2)]
+    for file in ("tiny.pt", "other.pt"):
+        shutil.copy(folder / file, path)
+        names.append(tiny(folder, pretrained=path).config_hash())
+    assert names[0] == names[1] and len(set(names)) == 3
+
+
+def test_a_wrong_name_is_an_error_before_any_work(folder):
+    for changes, message in (
+        ({"model": "tiny-clap-e"}, "no architecture of open_clip; the nearest are tiny-clip"),
+        ({"pretrained": "opnai"}, "'opnai' is no published name"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tiny(folder, **changes).config_hash()
+    with pytest.raises(ValueError, match="batch_size = 0"):
+        Embed(batch_size=0)
+
+
+def test_rows_of_a_unit_that_failed_are_kept_with_the_reason():
+    failed = Embed().failed(tables(["a", "b"], []), error="deadline: too long")["embed"]
+    assert failed["clip_id"].to_pylist() == ["a", "b"]
+    assert failed["error"].to_pylist() == ["deadline: too long"] * 2
+    assert failed.schema.names == EMBED.names
