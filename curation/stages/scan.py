@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from curation import dataset, storage
+from curation import storage
+from curation.memory import DECODING_GB
 from curation.meters import METERS
 from curation.meters.cuts import REACH, Cuts, Detector
 from curation.meters.keyframes import Thumbs
 from curation.meters.record import Log, between
-from curation.stage import STAGE_FAILED, Stage, Tables, Unit, empty_columns
+from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.stages.inventory import SIDECAR_SUFFIXES, is_sidecar, stem
 from curation.video.decode import WHOLE, DecodePass, Segment
 from curation.video.open import Source, VideoError
@@ -36,7 +37,12 @@ SEGMENTS = pa.schema(
         ("num_bytes", pa.int64()),
         ("segment", pa.int32()),
         ("num_segments", pa.int32()),
+        (
+            "starts_run",
+            pa.bool_(),
+        ),  # nothing before it is decoded: the source's beginning, or triage
         ("start_frame", pa.int64()),  # as the stamps promise, to be compared with what came out
+        ("end_frame", pa.int64()),  # the same; null where the run ends with the source
         ("reject", pa.string()),
         ("error", pa.string()),
         # the stream
@@ -96,6 +102,7 @@ class Scan(Stage):
 
     name: ClassVar[str] = "scan"
     unit: ClassVar[Any] = "source"
+    memory_gb: ClassVar[Any] = DECODING_GB
     reads: ClassVar[dict[str, list[str]]] = {
         "sources": ["uri", "video_id", "num_bytes", "version", "division_points", "error"]
     }
@@ -115,29 +122,23 @@ class Scan(Stage):
         row = tables["rows"].to_pylist()[0]
         if row["reject"] or row["error"]:
             return _tables(row, {})
+        listed = storage.Source(row["uri"], row["num_bytes"], row["version"])
         try:
-            with storage.open_source(row["uri"]) as source:
+            with storage.unchanged(listed), storage.open_source(row["uri"]) as source:
                 found, thumbs = scan(source, knobs=self, **_stretch(row))
         except VideoError as error:
             return _tables(row | {"error": str(error)}, {})
-        except FileNotFoundError:
-            error = f"{VANISHED}: the file was there when the run began"
-            return _tables(row | {"error": error}, {})
         return _tables(row | found, thumbs)
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         return _tables(tables["rows"].to_pylist()[0] | {"error": error}, {})
 
 
-VANISHED = "vanished"  # an error code that the next run tries again
-
-
 def _stretch(row: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `scan` from a unit's row."""
-    is_last = row["segment"] == row["num_segments"] - 1
-    overlap = 0 if is_last else REACH
+    overlap = 0 if row["end_pts"] is None else REACH
     segment = Segment(row["start_pts"], row["end_pts"], overlap)
-    return {"segment": segment, "is_first": row["segment"] == 0}
+    return {"segment": segment, "is_first": row["starts_run"]}
 
 
 def _tables(row: dict[str, Any], thumbs: dict[int, bytes]) -> Tables:
@@ -235,16 +236,35 @@ def pictures(decode: DecodePass, *, max_source_s: float) -> Iterator[tuple[Pictu
 # -- units -----------------------------------------------------------------------------------------
 
 
-def units(stage: Scan, *, sources: pa.Table) -> list[Unit]:
-    """One unit per source, or per segment of a long one. Of files with the same bytes the one with
-    the smallest uri is taken.
+def units(stage: Scan, *, sources: pa.Table, verdicts: dict[str, Any] | None = None) -> list[Unit]:
+    """One unit per source, or per segment of a long one; of a source of which triage has rejected
+    something (curation.stages.triage.Verdict by uri), per segment of what it has left.
+    """
+    found = []
+    for source, reject in admitted(sources):
+        points = source.pop("division_points") or []
+        runs = [WHOLE_RUN]
+        if verdict := (verdicts or {}).get(source["uri"]):
+            runs = [stretch for stretch in verdict.row["stretches"] if not stretch["reject"]]
+            reject = verdict.row["reject"]
+        for stretch in segments(stage, points, runs=runs if reject is None else [WHOLE_RUN]):
+            row = source | stretch | {"reject": reject}
+            names = [str(row[name]) for name in _KEY]
+            rows = pa.Table.from_pylist([row], schema=_UNIT_ROWS)
+            found.append(Unit(stage.unit_key(*names), 1, rows=rows))
+    return found
+
+
+def admitted(sources: pa.Table) -> list[tuple[dict[str, Any], str | None]]:
+    """The rows of the table sources by uri, and why one is not decoded. Of files with the same
+    bytes the one with the smallest uri is taken.
     """
     listed = sorted(sources.to_pylist(), key=lambda row: row["uri"])
     first_of: dict[str, str] = {}
     stems = {
         stem(row["uri"]) for row in listed if not row["uri"].lower().endswith(SIDECAR_SUFFIXES)
     }
-    found = []
+    found: list[tuple[dict[str, Any], str | None]] = []
     for source in listed:
         reject = None
         if is_sidecar(source["uri"], stems=stems):
@@ -255,48 +275,47 @@ def units(stage: Scan, *, sources: pa.Table) -> list[Unit]:
             and first_of.setdefault(source["video_id"], source["uri"]) != source["uri"]
         ):
             reject = "duplicate_file"
-        points = source.pop("division_points") if reject is None else []
-        for stretch in segments(stage, points or []):
-            row = source | stretch | {"reject": reject}
-            names = [str(row[name]) for name in _KEY]
-            rows = pa.Table.from_pylist([row], schema=_UNIT_ROWS)
-            found.append(Unit(stage.unit_key(*names), 1, rows=rows))
+        found.append((source, reject))
     return found
 
 
-def forget_lost(units: list[Unit], *, data: str) -> set[str]:
-    """Have stretches scanned again whose source was gone, or on which the scan itself failed: the
-    next run may do better. Returns their sources.
+WHOLE_RUN = {"start_pts": None, "end_pts": None, "start_frame": 0, "end_frame": None}
+
+
+def segments(
+    stage: Scan, points: list[dict[str, Any]], *, runs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The stretches of each run between division points that are at least segment_s apart, in
+    order.
     """
-    table = dataset.load(data, "segments", columns=["uri", "error"])
-    rows = table.to_pylist() if table is not None else []
-    lost = {row["uri"] for row in rows if (row["error"] or "").startswith((VANISHED, STAGE_FAILED))}
-    for unit in units:
-        assert unit.rows is not None
-        if unit.rows["uri"][0].as_py() in lost:
-            storage.remove(dataset.unit_url(data, "segments", unit.key))
-    return lost
+    found = []
+    for run in runs:
+        chosen = _division(stage, points, run)
+        starts = [run["start_pts"], *(point["pts"] for point in chosen)]
+        frames = [run["start_frame"], *(point["frame"] for point in chosen), run["end_frame"]]
+        if run["end_pts"] is None:
+            frames[-1] = None
+        for i, (start, end) in enumerate(zip(starts, [*starts[1:], run["end_pts"]], strict=True)):
+            stretch = {"start_pts": start, "end_pts": end, "starts_run": i == 0}
+            found.append(stretch | {"start_frame": frames[i], "end_frame": frames[i + 1]})
+    return [stretch | {"segment": i, "num_segments": len(found)} for i, stretch in enumerate(found)]
 
 
-def segments(stage: Scan, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The stretches between division points that are at least segment_s apart, in order."""
+def _division(
+    stage: Scan, points: list[dict[str, Any]], run: dict[str, Any]
+) -> list[dict[str, Any]]:
+    if stage.detector != "network":  # the others' state runs from the file's beginning
+        return []
+    last_s = run.get("start_s", 0.0)
     chosen: list[dict[str, Any]] = []
-    if stage.detector == "network":  # the others' state runs from the file's beginning
-        for point in points:
-            if point["time_s"] - (chosen[-1]["time_s"] if chosen else 0) >= stage.segment_s:
-                chosen.append(point)
-    starts = [{"pts": None, "frame": 0}, *chosen]
-    ends = [*(point["pts"] for point in chosen), None]
-    return [
-        {
-            "segment": i,
-            "num_segments": len(starts),
-            "start_pts": start["pts"],
-            "end_pts": end,
-            "start_frame": start["frame"],
-        }
-        for i, (start, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+    for point in points:
+        is_inside = point["frame"] > run["start_frame"] and (
+            run["end_pts"] is None or point["frame"] < run["end_frame"]
+        )
+        if is_inside and point["time_s"] - last_s >= stage.segment_s:
+            chosen.append(point)
+            last_s = point["time_s"]
+    return chosen
 
 
 def _is_text(uri: str) -> bool:
@@ -313,9 +332,11 @@ _UNIT_ROWS = pa.schema(
         "num_segments": pa.int32(),
         "start_pts": pa.int64(),
         "end_pts": pa.int64(),
+        "starts_run": pa.bool_(),
         "start_frame": pa.int64(),
+        "end_frame": pa.int64(),
         "reject": pa.string(),
         "error": pa.string(),
     }
 )
-_KEY = ("uri", "video_id", "num_bytes", "version", "start_pts", "end_pts", "reject")
+_KEY = ("uri", "video_id", "num_bytes", "version", "start_pts", "end_pts", "starts_run", "reject")

@@ -6,6 +6,7 @@ and up to three small pictures.
 """
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,10 +23,13 @@ from curation.meters.shots import Piece, divide, shots_between
 from curation.meters.span import Span
 from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.stages.scan import METER_COLUMN
+from curation.stages.triage import TRIAGE as TRIAGE_COLUMNS
+from curation.stages.triage import Verdict
 from curation.video.decode import mean_fps, varies
 from curation.video.open import VideoError
 
 FINGERPRINT_BYTES = 144
+TRIAGE = "triage"  # what bounds a clip beside a stretch that was not decoded
 CLIP_COLUMNS = pa.schema(
     [
         *CLIPS,
@@ -75,18 +79,27 @@ class Split(Stage):
 
     def run(self, tables: Tables) -> Tables:
         segments = tables["segments"].sort_by("segment").to_pylist()
+        triaged = tables["rows"].to_pylist()[0]["triage"] if "rows" in tables else None
         video = {name: segments[0][name] for name in ("uri", "video_id", "num_bytes", "reject")}
         errors = [segment["error"] for segment in segments if segment["error"]]
-        if errors or video["reject"]:
-            return _tables(video | {"error": errors[0] if errors else None}, [], [])
+        if errors:
+            return _tables(video | {"error": errors[0]}, [], [])
+        rejected = rejected_rows(video, triaged) if triaged else []
+        looks = look_rows(rejected, tables["look_pictures"]) if rejected else []
+        if video["reject"]:
+            return _tables(video | (_unseen(triaged) if triaged else {}), rejected, looks)
         scanned = join(segments)
-        if scanned.frames_promised != scanned.frames_found:
-            found, promised = scanned.frames_found, scanned.frames_promised
-            error = f"segments_disagree: begin at frames {found}, by their stamps at {promised}"
+        if scanned.ends_promised != scanned.ends_found:
+            found, promised = scanned.ends_found, scanned.ends_promised
+            error = f"segments_disagree: end at frames {found}, by their stamps at {promised}"
             return _tables(video | {"error": error}, [], [])
+        for stretch in triaged["stretches"] if triaged else ():
+            if not stretch["reject"] and stretch["end_pts"] is not None:
+                # the frame behind it was seen by triage alone
+                scanned.edges_s[stretch["end_frame"]] = stretch["end_s"]
         clips = self.clips(video, scanned)
         thumbs = tables["thumbs"]
-        offsets = np.array(scanned.frames_found)[thumbs["segment"].to_numpy()]
+        offsets = np.array(scanned.starts)[thumbs["segment"].to_numpy()]
         jpegs = dict(
             zip(
                 (thumbs["frame"].to_numpy() + offsets).tolist(),
@@ -97,21 +110,36 @@ class Split(Stage):
         decoded = sum(segment["decoded_frames"] for segment in segments)
         keyframes, again = _keyframes(clips, jpegs, uri=video["uri"], times_s=scanned.edges_s)
         row = video | _video(scanned) | {"decoded_frames": decoded + again}
-        return _tables(row, clips, keyframes)
+        if triaged:
+            row |= _whole(triaged)
+        clips = sorted([*clips, *rejected], key=lambda clip: clip["start_frame"])
+        return _tables(row, clips, [*keyframes, *looks])
 
     def clips(self, video: dict[str, Any], scanned: "Scanned") -> list[dict[str, Any]]:
         """The rows of the table clips: one per shot, or piece of a long one."""
+        return [
+            _clip(piece, video, scanned)
+            for run in scanned.runs
+            for shot in self._shots(run, scanned)
+            for piece in divide(shot, edges_s=scanned.edges_s, max_s=self.max_s)
+        ]
+
+    def _shots(self, run: "Run", scanned: "Scanned") -> list[Piece]:
+        """Where the run ends, shots end; what is known of the frames behind it still counts."""
         found = transitions(
-            scanned.scores,
+            scanned.scores[run.start : run.scored_end],
             threshold=self.cut_threshold,
             gradual_threshold=self.gradual_threshold,
             min_shot_frames=self.min_shot_frames,
         )
-        return [
-            _clip(piece, video, scanned)
-            for shot in shots_between(found, num_frames=scanned.num_frames)
-            for piece in divide(shot, edges_s=scanned.edges_s, max_s=self.max_s)
-        ]
+        shots = []
+        for shot in shots_between(found, num_frames=run.scored_end - run.start):
+            start, end = run.start + shot.start, run.start + shot.end
+            kind_in = TRIAGE if start == run.start > 0 else shot.transition_in
+            kind_out = TRIAGE if end >= run.end and run.has_more else shot.transition_out
+            if start < run.end:
+                shots.append(Piece(start, min(end, run.end), kind_in, kind_out))
+        return shots
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         source = tables["segments"].to_pylist()[0]
@@ -120,15 +148,34 @@ class Split(Stage):
 
 
 @dataclass(frozen=True)
+class Run:
+    """Frames [start, end) that were decoded one after another."""
+
+    start: int
+    end: int
+    scored_end: int
+    """The frames behind it that were decoded for the scores of its last ones have scores too."""
+    has_more: bool
+    """Whether the source goes on behind it."""
+
+
+@dataclass(frozen=True)
 class Scanned:
-    """A source's segments joined: what one pass over it would have kept."""
+    """A source's segments joined: what one pass over it would have kept.
+
+    Frames are counted in the source. Without triage all of them are one run; what triage rejected
+    is a hole in the arrays, NaN or 0.
+    """
 
     facts: dict[str, Any]
     """Of the stream: the first segment's columns, counts summed."""
-    frames_found: list[int]
-    """Frame with which each segment begins, counted on what was decoded."""
-    frames_promised: list[int]
+    starts: list[int]
+    """The frame with which each segment begins."""
+    ends_found: list[int]
+    """The frame before which each segment ends, counted on what was decoded."""
+    ends_promised: list[int]
     """The same, by the stamps of the packets."""
+    runs: list[Run]
     edges_s: np.ndarray
     """(num_frames + 1,) when each frame begins, and when the last one ends."""
     frame_bytes: np.ndarray
@@ -136,7 +183,7 @@ class Scanned:
     """(num_frames, 144)"""
     scores: np.ndarray
     meters: list[np.ndarray]
-    """The rows of each of METERS, `frame` counted in the source."""
+    """The rows of each of METERS."""
 
     @property
     def num_frames(self) -> int:
@@ -145,32 +192,57 @@ class Scanned:
 
 def join(segments: list[dict[str, Any]]) -> Scanned:
     """Segments in order, each row of the table segments."""
-    counts = [segment["num_frames"] for segment in segments]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).tolist()
-    num_frames = sum(counts)
+    starts = [segment["start_frame"] for segment in segments]
+    ends = [segment["start_frame"] + segment["num_frames"] for segment in segments]
+    promised = [
+        end if segment["end_frame"] is None else segment["end_frame"]
+        for segment, end in zip(segments, ends, strict=True)
+    ]
+    first = [i for i, segment in enumerate(segments) if segment["starts_run"]]
+    parts = list(zip(first, [*first[1:], len(segments)], strict=True))
+    num_frames = ends[-1]
 
-    def arrays(column: str, dtype: Any) -> np.ndarray:
-        return np.concatenate([np.frombuffer(s[column], dtype) for s in segments])
+    def arrays(column: str, dtype: Any, hole: Any, *, shape: tuple[int, ...] = ()) -> np.ndarray:
+        whole = np.full((num_frames, *shape), hole, dtype)
+        for a, b in parts:
+            rows = [np.frombuffer(s[column], dtype).reshape(-1, *shape) for s in segments[a:b]]
+            run = np.concatenate(rows)[: num_frames - starts[a]]
+            whole[starts[a] : starts[a] + len(run)] = run
+        return whole
+
+    def run_of(a: int, b: int) -> Run:
+        scored = sum(len(s["scores"]) for s in segments[a:b]) // SCORE.itemsize
+        more = segments[b - 1]["end_frame"] is not None
+        return Run(starts[a], ends[b - 1], min(starts[a] + scored, num_frames), more)
 
     def meter_rows(meter: Any) -> np.ndarray:
-        parts = [np.frombuffer(s[METER_COLUMN[meter]], row_dtype(meter)) for s in segments]
-        return np.concatenate(
-            [
-                between(part, start=0, end=num_frames - start, offset=start)
-                for part, start in zip(parts, starts, strict=True)
-            ]
-        )
+        found = [
+            between(
+                np.frombuffer(s[METER_COLUMN[meter]], row_dtype(meter)),
+                start=0,
+                end=ends[b - 1] - s["start_frame"],
+                offset=s["start_frame"],
+            )
+            for a, b in parts
+            for s in segments[a:b]
+        ]
+        return np.concatenate(found)
 
     sums = ("corrupt_frames", "interlaced_frames", "decode_errors")
-    times_s = arrays("times_s", np.float64)
+    edges_s = np.append(arrays("times_s", np.float64, np.nan), np.nan)
+    for _, b in parts:
+        last_s = edges_s[ends[b - 1] - 1]
+        edges_s[ends[b - 1]] = last_s + segments[b - 1]["last_duration_s"]
     return Scanned(
         facts=segments[0] | {name: sum(s[name] for s in segments) for name in sums},
-        frames_found=starts,
-        frames_promised=[segment["start_frame"] for segment in segments],
-        edges_s=np.append(times_s, times_s[-1] + segments[-1]["last_duration_s"]),
-        frame_bytes=arrays("frame_bytes", np.int32),
-        fingerprints=arrays("fingerprints", np.uint8).reshape(num_frames, FINGERPRINT_BYTES),
-        scores=arrays("scores", SCORE),
+        starts=starts,
+        ends_found=ends,
+        ends_promised=promised,
+        runs=[run_of(a, b) for a, b in parts],
+        edges_s=edges_s,
+        frame_bytes=arrays("frame_bytes", np.int32, 0),
+        fingerprints=arrays("fingerprints", np.uint8, 0, shape=(FINGERPRINT_BYTES,)),
+        scores=arrays("scores", SCORE, np.zeros((), SCORE)),
         meters=[meter_rows(meter) for meter in METERS],
     )
 
@@ -235,10 +307,13 @@ def _video(scanned: Scanned) -> dict[str, Any]:
         "decode_errors",
         "corrupt_frames",
     )
+    runs = [edges_s[run.start : run.end + 1] for run in scanned.runs]
+    steps, seconds = sum(len(e) - 2 for e in runs), sum(float(e[-2] - e[0]) for e in runs)
+    num_seen = sum(run.end - run.start for run in scanned.runs)
     return {name: facts[name] for name in names if name in facts} | {
-        "fps": mean_fps(edges_s),
-        "is_vfr": varies(edges_s),
-        "is_interlaced": facts["interlaced_frames"] > scanned.num_frames / 2,
+        "fps": steps / seconds if steps else None,
+        "is_vfr": any(varies(e) for e in runs),
+        "is_interlaced": facts["interlaced_frames"] > num_seen / 2,
         "num_frames": scanned.num_frames,
         "duration_s": 0.0 if facts["is_image"] else float(edges_s[-1] - edges_s[0]),
     }
@@ -272,32 +347,92 @@ def _keyframes(
     return found, decoded
 
 
-# -- units -----------------------------------------------------------------------------------------
+# -- what triage rejected --------------------------------------------------------------------------
 
 
-def units(stage: Split, scan_units: list[Unit], *, data: str) -> list[Unit]:
-    """One unit per source: the segments that the scan wrote of it."""
-    of_source: dict[str, list[str]] = {}
-    for unit in scan_units:
-        assert unit.rows is not None
-        of_source.setdefault(unit.rows["uri"][0].as_py(), []).append(unit.key)
+def rejected_rows(video: dict[str, Any], triaged: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table clips for stretches that nobody decoded: no measures, the reason."""
     return [
-        Unit(
-            stage.unit_key(uri, *keys),
-            1,
-            rows=pa.table({"uri": [uri]}),
-            files={
-                table: [dataset.unit_url(data, table, key) for key in keys]
-                for table in ("segments", "thumbs")
-            },
-        )
-        for uri, keys in of_source.items()
+        {
+            "clip_id": clip_id(
+                video["video_id"],
+                start_frame=stretch["start_frame"],
+                end_frame=stretch["end_frame"],
+            ),
+            "video_id": video["video_id"],
+            "uri": video["uri"],
+            "start_frame": stretch["start_frame"],
+            "end_frame": stretch["end_frame"],
+            "start_s": stretch["start_s"],
+            "end_s": stretch["end_s"],
+            "num_frames": stretch["end_frame"] - stretch["start_frame"],
+            "width": triaged["width"],
+            "height": triaged["height"],
+            "transition_in": TRIAGE if stretch["start_frame"] else "edge",
+            "transition_out": (TRIAGE if stretch["end_frame"] < triaged["num_frames"] else "edge"),
+            "reject": stretch["reject"],
+        }
+        for stretch in triaged["stretches"]
+        if stretch["reject"]
     ]
 
 
-def forget(units: list[Unit], uris: set[str], *, data: str) -> None:
-    """Have the clips of these sources made anew: their scan is repeated."""
-    for unit in units:
+def look_rows(rejected: list[dict[str, Any]], pictures: pa.Table) -> list[dict[str, Any]]:
+    """The rows of the table keyframes for them: what triage saw."""
+    jpegs = dict(zip(pictures["frame"].to_pylist(), pictures["jpeg"].to_pylist(), strict=True))
+    times_s = dict(zip(pictures["frame"].to_pylist(), pictures["time_s"].to_pylist(), strict=True))
+    return [
+        row
+        for clip in rejected
+        for row in rows(clip, choose(sorted(jpegs), clip), jpegs, times_s=times_s)
+    ]
+
+
+def _unseen(triaged: dict[str, Any]) -> dict[str, Any]:
+    """Columns of videos for a source of which nothing was decoded but keyframes: by its packets."""
+    return {"width": triaged["width"], "height": triaged["height"], "decoded_frames": 0} | (
+        _whole(triaged)
+    )
+
+
+def _whole(triaged: dict[str, Any]) -> dict[str, Any]:
+    stretches = triaged["stretches"]
+    duration_s = stretches[-1]["end_s"] - stretches[0]["start_s"]
+    return {"num_frames": triaged["num_frames"], "duration_s": duration_s}
+
+
+# -- units -----------------------------------------------------------------------------------------
+
+
+def units(
+    stage: Split,
+    scan_units: list[Unit],
+    names: list[str],
+    *,
+    data: str,
+    verdicts: dict[str, Verdict] | None = None,
+) -> list[Unit]:
+    """One unit per source: the segments that the scan wrote of it, under these names, and what
+    triage rejected of it.
+    """
+    of_source: dict[str, list[str]] = {}
+    for unit, name in zip(scan_units, names, strict=True):
         assert unit.rows is not None
-        if unit.rows["uri"][0].as_py() in uris:
-            storage.remove(dataset.unit_url(data, "videos", unit.key))
+        of_source.setdefault(unit.rows["uri"][0].as_py(), []).append(name)
+    found = []
+    for uri, keys in of_source.items():
+        files = {
+            table: [dataset.unit_url(data, table, key) for key in keys]
+            for table in ("segments", "thumbs")
+        }
+        verdict = (verdicts or {}).get(uri)
+        if verdict:
+            files["look_pictures"] = verdict.pictures
+        triaged = verdict.row if verdict else None
+        rows = pa.Table.from_pylist([{"uri": uri, "triage": triaged}], schema=UNIT_ROWS)
+        reads = [*keys, json.dumps(triaged)] if triaged else keys
+        found.append(Unit(stage.unit_key(uri, *reads), 1, rows=rows, files=files))
+    return found
+
+
+UNIT_ROWS = pa.schema([("uri", pa.string()), ("triage", pa.struct(list(TRIAGE_COLUMNS)))])

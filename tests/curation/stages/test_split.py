@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation import dataset, storage
 from curation.clip import clip_id
 from curation.meters.cuts import REACH, Transition
 from curation.meters.shots import Piece, divide, shots_between
-from curation.stages import inventory, scan
-from curation.stages.inventory import Inventory, identify, is_sidecar
+from curation.stages import scan
+from curation.stages.inventory import identify, is_sidecar
 from curation.stages.scan import Scan
 from curation.stages.split import Split
 from tests.curation.splitting import listing, scanned, split_folder
@@ -134,20 +133,6 @@ def test_what_is_no_file_or_not_there_keeps_its_row(tmp_path: Path) -> None:
         Path(v["uri"]).name: v["error"].split(":")[0] for v in split_folder(tmp_path)["videos"]
     }
     assert codes == {"pipe.mp4": "not_a_file", "link.mp4": "unreadable"}
-
-
-def test_a_file_that_could_not_be_read_is_looked_at_again(tmp_path: Path) -> None:
-    for name in ("good.mp4", "bad.mp4"):
-        (tmp_path / name).write_bytes(b"x")
-    stage, data = Inventory(), str(tmp_path / "data")
-    units = inventory.units(stage, footage=str(tmp_path))
-    for unit, error in zip(units, ("unreadable: PermissionError", None), strict=True):
-        table = stage.run({"rows": unit.rows})["sources"].drop_columns("error")
-        table = table.append_column("error", pa.array([error], pa.string()))
-        storage.write_table(dataset.unit_url(data, "sources", unit.key), table)
-    inventory.forget_unreadable(units, data=data)
-    left = dataset.stems(dataset.table_files(data, "sources"))
-    assert left == [units[1].key]
 
 
 def test_text_beside_a_video_is_its_sidecar(tmp_path: Path) -> None:
