@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-GRACE_S = 10
+GRACE_S = 3  # for the word to be left: a file, or one put to object storage
 
 
 @contextlib.contextmanager

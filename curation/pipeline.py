@@ -6,9 +6,13 @@ first table last: a unit whose first table exists is done. There is no other sta
 command again continues, and what was killed, or run with another number of workers, ends in the
 same bytes.
 
-Each unit is one block of a Ray Data pipeline and so one task: a decoder that crashes or overruns
-its deadline takes its worker process down, is tried once more, and then its rows are recorded as
-failed while the rest goes on.
+Each unit is one block of a Ray Data pipeline and so one task: a decoder that crashes, overruns its
+deadline or asks for too much memory takes its worker process down, is tried once more when the rest
+is done, and then its rows are recorded as failed.
+
+A failure that may have passed by the next run (a source that vanished, a worker killed for memory)
+is written under another name than the unit's, so the unit stays undone and what was made of the
+failed rows is named by other files than what will be made of good ones.
 """
 
 import contextlib
@@ -20,7 +24,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +47,17 @@ from curation.dataset import (
     write_manifest,
 )
 from curation.deadline import kill_this_process_after
-from curation.stage import Abort, Stage, Tables, Unit, conform
+from curation.memory import hold_at_most, killed_for_memory
+from curation.stage import STAGE_FAILED, Abort, Stage, Tables, Unit, conform
+from curation.storage import VANISHED, SourceError
 
 ATTEMPTS = 2
-HEAVY_TABLES = {"keyframes", "media"}  # pictures are read a unit at a time
-DONE, STOPPED = "done", "stopped"
+HEAVY_TABLES = {"keyframes", "media", "segments", "thumbs"}  # pictures are read a unit at a time
+DONE, STOPPED, NO_MEMORY = "done", "stopped", "no memory"
+CRASHED, DEADLINE, OUT_OF_MEMORY = "decoder_crashed", "deadline", "out_of_memory"
+PASSING = {VANISHED, "unreadable", "source_changed", STAGE_FAILED, OUT_OF_MEMORY}
+"""Error codes of failures that the next run tries again."""
+AGAIN = ".again"  # ends the name of a unit that failed so
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no fault of the data being read
 NETWORK_LIBRARIES = {"botocore", "aiohttp"}  # below s3fs, which passes some of their errors on
 
@@ -144,18 +154,19 @@ def run(
         # a unit whose file was removed to have it done again may give other rows this time
         storage.remove(merged_url(data, table))
     cpu_s = _run_missing(stage, missing, data=data, workers=workers)
-    for marker in storage.list_files(storage.join(data, "runs", "overrun")):
-        storage.remove(marker)  # of a first attempt whose second one succeeded
-    counts = conserve(stage, units, data=data)
+    written = set(stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
+    names = [unit.key if unit.key in written else unit.key + AGAIN for unit in units]
+    counts = conserve(stage, names, num_rows=sum(unit.num_rows for unit in units), data=data)
     counts |= {"units": len(units), "units_done_before": len(units) - len(missing)}
     record |= {
         "status": "complete",
+        "units": names,
         "counts": counts,
         "seconds": {"wall": round(time.monotonic() - started, 3), "cpu": round(cpu_s, 3)},
     }
     write_manifest(data, record)
     if clean:
-        remove_stale(stage, units, data=data)
+        remove_stale(stage, names, data=data)
     for table in tables if stage.unit != "dataset" else ():
         if table not in HEAVY_TABLES:
             merge(data, table)
@@ -167,6 +178,7 @@ def run(
 
 
 def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | None) -> float:
+    """Run units; those whose worker did not survive once more. Returns CPU seconds."""
     if not units:
         return 0.0
     cpu_s = 0.0
@@ -176,22 +188,80 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
             if stage.unit == "dataset"
             else _on_ray(stage, units, data, workers)
         )
+        lost = {unit.key: unit for unit in units}
         for result in results:
-            if result["status"] == STOPPED:
-                raise Abort(
-                    f"{stage.name} stopped: {result['message']}. Run the same command to continue."
-                )
-            cpu_s += result["cpu_s"]
-            bar.update(result["rows"])
-    primary = next(iter(stage.writes))
-    # no result and no file: both attempts took their worker down
-    written = set(stems(storage.list_files(tables_url(data, primary), ".parquet")))
-    lost = [unit for unit in units if unit.key not in written]
-    if lost:
-        _check_worker(stage)
-    for unit in lost:
-        _quarantine(stage, unit, data=data)
+            cpu_s += _seconds(stage, result)
+            if result["status"] == DONE:
+                bar.update(result["rows"])
+                del lost[result["unit"]]
+        if lost:
+            _check_worker(stage)
+        for unit, result in _second_attempts(stage, list(lost.values()), data=data):
+            cpu_s += _seconds(stage, result)
+            if result["status"] != DONE:
+                _quarantine(stage, unit, error=result["message"], data=data)
+            bar.update(unit.num_rows)
     return cpu_s
+
+
+def _seconds(stage: Stage, result: dict[str, Any]) -> float:
+    """The CPU seconds of a result. Raises Abort where it says that the run cannot go on."""
+    if result["status"] == STOPPED:
+        raise Abort(f"{stage.name} stopped: {result['message']}. Run the same command to continue.")
+    return result["cpu_s"]
+
+
+def _second_attempts(
+    stage: Stage, units: list[Unit], *, data: str
+) -> Iterator[tuple[Unit, dict[str, Any]]]:
+    """Units whose first attempt took their worker down, and how the second one ended.
+
+    One at a time, since a worker may have been killed for the memory that its neighbours took; only
+    those that overran their deadline, of which each may take that long again, run side by side.
+    """
+    if not units:
+        return
+    import ray
+
+    markers = storage.list_files(storage.join(data, "runs", "overrun"))
+    overran = {Path(marker).name for marker in markers}
+    for marker in markers:
+        storage.remove(marker)
+    shared = ray.put(stage)
+    attempt: Any = run_unit
+    task = ray.remote(attempt).options(
+        num_cpus=stage.num_cpus, num_gpus=stage.num_gpus, max_retries=0
+    )
+    together = [unit for unit in units if unit.key in overran]
+    for group in (together, *([unit] for unit in units if unit.key not in overran)):
+        before, started = killed_for_memory(), time.monotonic()
+        refs = [task.remote(shared, unit, data=data, isolated=True) for unit in group]
+        for unit, ref in zip(group, refs, strict=True):
+            try:
+                result: Any = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                # only where it ran alone does the clock tell what its decoder did
+                is_late = len(group) == 1 and time.monotonic() - started >= stage.deadline_s
+                if is_late or storage.exists(_overrun_url(data, unit)):
+                    code = DEADLINE
+                elif isinstance(error, ray.exceptions.OutOfMemoryError):
+                    code = OUT_OF_MEMORY
+                else:
+                    code = OUT_OF_MEMORY if killed_for_memory() > before else CRASHED
+                result = {"status": code, "message": _last_words(stage, code), "cpu_s": 0.0}
+                storage.remove(_overrun_url(data, unit))
+            if result["status"] == NO_MEMORY:
+                result["message"] = _last_words(stage, OUT_OF_MEMORY)
+            yield unit, result
+
+
+def _last_words(stage: Stage, code: str) -> str:
+    reason = {
+        CRASHED: "its worker process died",
+        DEADLINE: f"not finished after {stage.deadline_s:g} s",
+        OUT_OF_MEMORY: "it asked for more memory than there is or than a unit may have",
+    }[code]
+    return f"{code}: {reason} in each of {ATTEMPTS} attempts"
 
 
 def _check_worker(stage: Stage) -> None:
@@ -226,10 +296,10 @@ def _on_ray(
     shared = ray.put((stage, units, data))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # a unit whose worker died is quarantined below, not fatal
+    context.max_errored_blocks = -1  # a unit whose worker died is no reason to stop
     block: Any = _run_block
     # Ray Data's own default for a worker that dies is to try for ever; 2.60 deprecates the argument
-    # that bounds it without another way yet
+    # that forbids it without another way yet
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     dataset = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
         block,
@@ -240,7 +310,7 @@ def _on_ray(
         batch_format="pyarrow",
         num_cpus=stage.num_cpus,
         num_gpus=stage.num_gpus,
-        max_retries=ATTEMPTS - 1,
+        max_retries=0,  # a second attempt comes when the rest is done
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()
@@ -270,7 +340,11 @@ def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str
     try:
         with _deadline(stage, unit, data=data, isolated=isolated):
             tables = _read_unit(unit)
-            _commit_unit(stage, unit, _run_stage(stage, tables), data=data)
+            with _memory(stage, isolated=isolated):
+                written = _run_stage(stage, tables)
+            _commit_unit(stage, unit, written, data=data)
+    except MemoryError:
+        result |= {"status": NO_MEMORY if isolated else STOPPED, "message": "no memory is left"}
     except Abort as error:
         result |= {"status": STOPPED, "message": str(error)}
     except Exception as error:
@@ -284,20 +358,24 @@ def _run_stage(stage: Stage, tables: Tables) -> Tables:
         return stage.run(tables)
     except (Abort, MemoryError):
         raise
+    except SourceError as error:
+        return stage.failed(tables, error=str(error))
     except Exception as error:
         if _is_outside_the_data(error):
             raise
         # what a stage did not foresee is recorded against its rows, and the rest goes on
         traceback.print_exc()
-        return stage.failed(tables, error=f"stage_failed: {type(error).__name__}: {error}")
+        return stage.failed(tables, error=f"{STAGE_FAILED}: {type(error).__name__}: {error}")
 
 
 def _is_outside_the_data(error: Exception) -> bool:
     """Whether a disk or a network failed: the same rows may be fine a minute later."""
     library = type(error).__module__.split(".")[0]
+    if library == "av":  # reads bytes that we give it: any errno that it reports is the footage's
+        return False
     return (
         library in NETWORK_LIBRARIES
-        or (isinstance(error, ConnectionError | TimeoutError) and library != "av")
+        or isinstance(error, ConnectionError | TimeoutError)
         or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
     )
 
@@ -317,10 +395,17 @@ def _commit_unit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> Non
     assert written[primary].num_rows == unit.num_rows, (
         f"{stage.name}: {written[primary].num_rows} rows out of {unit.num_rows} in"
     )
+    name = unit.key + AGAIN if _may_pass(written[primary]) else unit.key
     for table in reversed(list(stage.writes)):  # the first table last: it marks the unit as done
         storage.write_table(
-            unit_url(data, table, unit.key), conform(written[table], stage.writes[table])
+            unit_url(data, table, name), conform(written[table], stage.writes[table])
         )
+
+
+def _may_pass(rows: pa.Table) -> bool:
+    """Whether a row failed for a reason that the next run may not find."""
+    errors = rows["error"].to_pylist() if "error" in rows.column_names else []
+    return any(error is not None and error.split(":")[0] in PASSING for error in errors)
 
 
 def _deadline(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> Any:
@@ -331,43 +416,41 @@ def _deadline(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> Any:
     return kill_this_process_after(stage.deadline_s, leave_word=lambda: storage.commit(marker, b""))
 
 
+def _memory(stage: Stage, *, isolated: bool) -> Any:
+    """The unit's limit of memory in a worker process."""
+    if not isolated or stage.memory_gb is None:
+        return contextlib.nullcontext()
+    return hold_at_most(stage.memory_gb)
+
+
 def _overrun_url(data: str, unit: Unit) -> str:
     return storage.join(data, "runs", "overrun", unit.key)
 
 
-def _quarantine(stage: Stage, unit: Unit, *, data: str) -> None:
-    marker = _overrun_url(data, unit)
-    if storage.exists(marker):
-        error = (
-            f"deadline: not finished after {stage.deadline_s:g} s in each of {ATTEMPTS} attempts"
-        )
-        storage.remove(marker)
-    else:
-        error = f"decoder_crashed: its worker process died in each of {ATTEMPTS} attempts"
+def _quarantine(stage: Stage, unit: Unit, *, error: str, data: str) -> None:
     _commit_unit(stage, unit, stage.failed(_read_unit(unit), error=error), data=data)
 
 
 # -- accounting ------------------------------------------------------------------------------------
 
 
-def conserve(stage: Stage, units: list[Unit], *, data: str) -> dict[str, int]:
-    """Rows in = kept + rejected + failed, counted on what was written. Raises Abort when a row is
-    lost.
+def conserve(stage: Stage, names: list[str], *, num_rows: int, data: str) -> dict[str, int]:
+    """Rows in = kept + rejected + failed, counted on the unit files written. Raises Abort when a
+    row is lost.
     """
     primary = next(iter(stage.writes))
-    files = [unit_url(data, primary, unit.key) for unit in units]
-    names = [c for c in ("reject", "error", "keep") if c in stage.writes[primary].names]
+    files = [unit_url(data, primary, name) for name in names]
+    columns = [c for c in ("reject", "error", "keep") if c in stage.writes[primary].names]
     table = (
-        storage.read_tables(files, columns=[stage.writes[primary].names[0], *names])
+        storage.read_tables(files, columns=[stage.writes[primary].names[0], *columns])
         if files
         else None
     )
     counts = (
         verdicts(table) if table is not None else {"rows": 0, "kept": 0, "rejected": 0, "failed": 0}
     )
-    expected = sum(unit.num_rows for unit in units)
-    if counts["rows"] != expected:
-        raise Abort(f"{stage.name} lost rows: {expected} went in, {counts['rows']} came out")
+    if counts["rows"] != num_rows:
+        raise Abort(f"{stage.name} lost rows: {num_rows} went in, {counts['rows']} came out")
     return counts
 
 
@@ -382,9 +465,9 @@ def verdicts(table: pa.Table) -> dict[str, int]:
     return {"rows": rows, "kept": rows - rejected - failed, "rejected": rejected, "failed": failed}
 
 
-def remove_stale(stage: Stage, units: list[Unit], *, data: str) -> None:
+def remove_stale(stage: Stage, names: Iterable[str], *, data: str) -> None:
     """Remove unit files that the stage's inputs and config no longer name."""
-    current = {unit.key for unit in units}
+    current = set(names)
     for table in stage.writes:
         for file in storage.list_files(tables_url(data, table), ".parquet"):
             if Path(file).stem not in current:
@@ -421,8 +504,8 @@ def connect(workers: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    # a worker killed for memory is tried as often as one that crashed
-    os.environ["RAY_task_oom_retries"] = str(ATTEMPTS - 1)
+    # a worker killed for memory has its second attempt like one that crashed
+    os.environ["RAY_task_oom_retries"] = "0"
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code())

@@ -57,6 +57,8 @@ class Stage:
     num_gpus: ClassVar[float] = 0
     deadline_s: ClassVar[float] = 3600
     """A unit that takes longer has its worker killed; after two attempts its rows are failed."""
+    memory_gb: ClassVar[float | None] = None
+    """Gigabytes (10^9 bytes) that a unit may hold at once; None: as much as there is."""
 
     def run(self, tables: Tables) -> Tables:
         """The stage's work on one unit. Bad data becomes a row with `error` or `reject`, no

@@ -11,18 +11,22 @@ import glob
 import io
 import os
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.stage import Abort
+
 TEMPORARY = ".tmp-"
+VANISHED = "vanished"  # error code of a source that was listed and is not there
 READ_AHEAD_BYTES = 4 << 20  # of a remote video: a second or two of it
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -35,6 +39,16 @@ class Source:
     num_bytes: int
     version: str
     """Modification time in ns (local) or etag (object storage): changes when the bytes do."""
+
+
+class SourceError(Exception):
+    """A source that cannot be read, or is no longer what was listed: a reason code and a
+    sentence.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
 
 
 def is_remote(url: str) -> bool:
@@ -91,46 +105,62 @@ def commit(url: str, data: bytes | Path) -> None:
         else:
             fs.pipe_file(path, data)
         return
-    target = Path(path)
+    with data.open("rb") if isinstance(data, Path) else io.BytesIO(data) as source:
+        try:
+            _write(source, Path(path))
+        except OSError as error:
+            raise _unwritable(url, error) from error
+
+
+def _unwritable(url: str, error: OSError) -> Abort:
+    """Whatever is wrong is wrong with the disk or the folder, and not with a row."""
+    return Abort(
+        f"{url} cannot be written ({error.strerror or error}); "
+        f"see to the disk or the folder, then run the same command to continue"
+    )
+
+
+def _write(source: IO[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         with temporary.open("wb") as out:
-            if isinstance(data, Path):
-                with data.open("rb") as source:
-                    while block := source.read(1 << 22):
-                        out.write(block)
-            else:
-                out.write(data)
+            shutil.copyfileobj(source, out, 1 << 22)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
 
 
 def require_writable(url: str) -> None:
     """Raise ValueError where files cannot be written under a folder or s3://… url."""
     probe = join(url, f"{TEMPORARY}probe")
-    failures: tuple[type[Exception], ...] = (OSError,)
+    failures: tuple[type[Exception], ...] = (OSError, Abort)
     if is_remote(url):
         from botocore.exceptions import BotoCoreError
 
-        failures = (OSError, BotoCoreError)
+        failures = (OSError, Abort, BotoCoreError)
     try:
         commit(probe, b"")
         remove(probe)
     except failures as error:
+        cause = error.__cause__ or error
         raise ValueError(
-            f"DATA={url!r} cannot be written ({type(error).__name__}: {error}); "
+            f"DATA={url!r} cannot be written ({type(cause).__name__}: {cause}); "
             f"expected a folder that you may write to, or s3://… with a bucket that exists"
         ) from error
 
 
 def remove(url: str) -> None:
     fs, path = filesystem(url)
-    with contextlib.suppress(FileNotFoundError):
+    try:
         fs.rm_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise _unwritable(url, error) from error
 
 
 def list_files(folder: str, suffix: str = "") -> list[str]:
@@ -204,6 +234,35 @@ def _source(fs: Any, name: str, footage: str) -> Source:
     info = fs.info(name)
     version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or "")
     return Source(fs.unstrip_protocol(name), int(info["size"]), version.strip('"'))
+
+
+@contextlib.contextmanager
+def unchanged(listed: Source) -> Iterator[None]:
+    """Hold what the block finds out about a source to the file that was listed.
+
+    Raises SourceError where another one lies there, or none, before the block or after it, whatever
+    else the block raised: bytes of two files tell nothing about either.
+    """
+    _check_unchanged(listed)
+    try:
+        yield
+    finally:
+        _check_unchanged(listed)
+
+
+def _check_unchanged(listed: Source) -> None:
+    fs, path = filesystem(listed.uri)
+    try:
+        now = _source(fs, path, listed.uri)
+    except FileNotFoundError:
+        now = Source(listed.uri, 0, "")
+    except PermissionError as error:
+        raise SourceError("unreadable", type(error).__name__) from error
+    if (now.num_bytes, now.version) == (listed.num_bytes, listed.version):
+        return
+    if not now.version:
+        raise SourceError(VANISHED, "the file was there when the run began")
+    raise SourceError("source_changed", "the file is not the one that the run began with")
 
 
 @contextlib.contextmanager

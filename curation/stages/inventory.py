@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curation import dataset, storage
+from curation import storage
+from curation.memory import DECODING_GB
 from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.video.divide import division_points
 from curation.video.open import VideoError
@@ -37,6 +38,7 @@ class Inventory(Stage):
 
     name: ClassVar[str] = "inventory"
     unit: ClassVar[Any] = "source"
+    memory_gb: ClassVar[Any] = DECODING_GB
     reads: ClassVar[dict[str, list[str]]] = {}
     writes: ClassVar[dict[str, pa.Schema]] = {
         "sources": pa.schema(
@@ -61,12 +63,13 @@ class Inventory(Stage):
         video_id, error = identify(row["uri"])
         points = []
         if error is None and row["num_bytes"]:
+            listed = storage.Source(row["uri"], row["num_bytes"], row["version"])
             try:
-                with storage.open_source(row["uri"]) as source:
+                with storage.unchanged(listed), storage.open_source(row["uri"]) as source:
                     points = division_points(
                         source, from_s=self.divide_from_s, every_s=self.divide_every_s
                     )
-            except (VideoError, FileNotFoundError):
+            except VideoError:
                 pass  # scan says why
         return row | {
             "video_id": video_id,
@@ -106,17 +109,6 @@ def units(stage: Inventory, *, footage: str) -> list[Unit]:
         key = stage.unit_key(source.uri, str(source.num_bytes), source.version)
         found.append(Unit(key, 1, rows=rows))
     return found
-
-
-def forget_unreadable(units: list[Unit], *, data: str) -> None:
-    """Have files that could not be read looked at again: a permission changes no file's version."""
-    listed = dataset.load(data, "sources", columns=["uri", "error"])
-    rows = listed.to_pylist() if listed is not None else []
-    failed = {row["uri"] for row in rows if row["error"] is not None}
-    for unit in units:
-        assert unit.rows is not None
-        if unit.rows["uri"][0].as_py() in failed:
-            storage.remove(dataset.unit_url(data, "sources", unit.key))
 
 
 def is_sidecar(uri: str, *, stems: set[str]) -> bool:

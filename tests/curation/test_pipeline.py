@@ -8,7 +8,9 @@ import pytest
 
 from curation import dataset, pipeline, storage
 from curation.stage import Abort, Unit
-from tests.curation.toy_stage import Doubles, Unloadable, units
+from tests.curation.footage_made import assert_same
+from tests.curation.killing import wait_for
+from tests.curation.toy_stage import GROUP, GROUP_BYTES, Doubles, Unloadable, units
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -53,13 +55,16 @@ def test_a_unit_that_kills_its_worker_is_tried_twice_and_recorded(
     tmp_path: Path, stage: Doubles
 ) -> None:
     data = str(tmp_path / "data")
-    does = {"a": "work", "bad": "crash", "c": "work", "once": "crash once"}
+    does = {"a": "work", "bad": "crash", "worse": "crash in C", "once": "crash once"}
     record = pipeline.run(stage, units(stage, does), data=data)
-    assert record["counts"]["rows"] == 8 and record["counts"]["failed"] == 2
+    assert record["counts"]["rows"] == 8 and record["counts"]["failed"] == 4
     errors = {row["id"]: row["error"] for row in numbers(data)}
-    assert errors["bad"].startswith("decoder_crashed: ") and errors["bad-b"] == errors["bad"]
+    for name in ("bad", "bad-b", "worse", "worse-b"):
+        assert errors[name] == "decoder_crashed: its worker process died in each of 2 attempts"
     assert errors["a"] is None and errors["once"] is None
-    assert (runs(stage, "bad"), runs(stage, "once")) == (2, 2)
+    assert [runs(stage, name) for name in ("bad", "worse", "once")] == [2, 2, 2]
+    again = pipeline.run(stage, units(stage, does), data=data)
+    assert again["counts"]["units_done_before"] == 4, "quarantined files are left alone"
 
 
 def test_a_unit_that_overruns_its_deadline_is_killed_and_recorded(
@@ -67,12 +72,65 @@ def test_a_unit_that_overruns_its_deadline_is_killed_and_recorded(
 ) -> None:
     data = str(tmp_path / "data")
     slow = Doubles(notes=stage.notes, limit_s=0.5)
-    record = pipeline.run(slow, units(slow, {"a": "work", "spin": "spin"}), data=data)
-    assert record["counts"]["failed"] == 2
+    spins = "spin", "spin in C", "spin in C and hold the interpreter"
+    does = {"a": "work"} | {does: does for does in spins}
+    record = pipeline.run(slow, units(slow, does), data=data)
+    assert record["counts"]["failed"] == 2 * len(spins)
     errors = {row["id"]: row["error"] for row in numbers(data)}
-    assert errors["spin"] == "deadline: not finished after 0.5 s in each of 2 attempts"
+    for name in spins:
+        assert errors[name] == "deadline: not finished after 0.5 s in each of 2 attempts"
+        assert runs(stage, name) == 2
     assert errors["a"] is None
     assert storage.list_files(storage.join(data, "runs", "overrun")) == []
+
+
+def test_a_unit_that_asks_for_more_memory_than_it_may_have_fails_alone(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data = str(tmp_path / "data")
+    small = Doubles(notes=stage.notes, limit_gb=0.5)
+    record = pipeline.run(small, units(small, {"a": "work", "big": "allocate"}), data=data)
+    assert record["counts"] | {"kept": 2, "failed": 2} == record["counts"]
+    errors = {row["id"]: row["error"] for row in numbers(data)}
+    assert errors["big"].startswith("out_of_memory: ") and runs(stage, "big") == 2
+
+
+def test_a_worker_that_the_kernel_kills_for_memory_is_told_from_a_crash(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    try:
+        GROUP.mkdir()
+        (GROUP / "memory.limit_in_bytes").write_text(str(GROUP_BYTES))
+    except OSError as error:
+        pytest.skip(f"needs the right to make a control group of version 1: {error}")
+    data = str(tmp_path / "data")
+    does = {"a": "work", "big": "allocate in a small group"}
+    try:
+        pipeline.run(stage, units(stage, does), data=data)
+    finally:
+        wait_for("the group to be empty", lambda: not (GROUP / "cgroup.procs").read_text())
+        GROUP.rmdir()
+    errors = {row["id"]: row["error"] for row in numbers(data)}
+    assert errors["big"].startswith("out_of_memory: ") and runs(stage, "big") == 2
+    assert errors["a"] is None
+
+
+def test_a_failure_that_may_pass_is_tried_again_by_the_next_run(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    data, undisturbed = str(tmp_path / "data"), str(tmp_path / "undisturbed")
+    planned = units(stage, {"a": "work", "gone": "vanish once"})
+    record = pipeline.run(stage, planned, data=data)
+    assert record["counts"]["failed"] == 2
+    assert record["units"] == [planned[0].key, f"{planned[1].key}.again"]
+    error = "vanished: the file was there when the run began"
+    assert [row["error"] for row in numbers(data)] == [None, None, error, error]
+
+    record = pipeline.run(stage, planned, data=data)
+    assert record["counts"] | {"failed": 0, "units_done_before": 1} == record["counts"]
+    assert (runs(stage, "a"), runs(stage, "gone")) == (1, 2)
+    pipeline.run(stage, planned, data=undisturbed)
+    assert_same(data, undisturbed)
 
 
 def test_what_a_stage_did_not_foresee_is_recorded_against_its_rows(

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from curation import storage
+from curation.stage import Abort
 
 
 def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -22,6 +23,37 @@ def test_a_commit_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         storage.commit(url, tmp_path / "not-there")
     assert storage.read_bytes(url) == b"old"
     assert storage.list_files(str(tmp_path)) == [url]
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tables").write_bytes(b"a file where a folder is expected")
+    url = f"{tmp_path}/tables/clips/a.parquet"
+    with pytest.raises(Abort, match=r"a\.parquet cannot be written \(Not a directory\); see to"):
+        storage.commit(url, b"x")
+
+
+def listed(path: Path) -> storage.Source:
+    (source,) = storage.list_sources(str(path))
+    return source
+
+
+def test_what_is_read_from_a_source_that_changes_or_vanishes_is_not_believed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    with storage.unchanged(listed(path)):
+        assert path.read_bytes() == b"one"
+    with pytest.raises(storage.SourceError, match="source_changed: ") as changed:
+        with storage.unchanged(listed(path)):
+            path.write_bytes(b"two files in one")
+            raise ValueError("what a decoder says of that")
+    assert changed.value.code == "source_changed"
+    before = listed(path)
+    with pytest.raises(storage.SourceError, match="vanished: "), storage.unchanged(before):
+        path.unlink()
+    with pytest.raises(storage.SourceError, match="vanished: "), storage.unchanged(before):
+        raise AssertionError("the block is not entered")
 
 
 def test_half_written_files_are_not_listed_and_are_swept(tmp_path: Path) -> None:

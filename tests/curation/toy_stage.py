@@ -1,6 +1,9 @@
 """A stage for the wiring's tests; in a file of its own so that Ray's workers can import it."""
 
+import ctypes
+import hashlib
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -10,7 +13,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from curation.stage import Abort, Stage, Tables, Unit
+from curation.storage import VANISHED, SourceError
 
+GROUP = Path("/sys/fs/cgroup/memory/dailies-test")  # a control group of version 1
+GROUP_BYTES = 300 << 20
 NUMBERS = pa.schema({"id": pa.string(), "double": pa.int64(), "error": pa.string()})
 
 
@@ -21,6 +27,7 @@ class Doubles(Stage):
     notes: str = ""
     """Folder in which each run of a unit leaves a line."""
     limit_s: float = 3600
+    limit_gb: float | None = None
 
     name: ClassVar[str] = "doubles"
     unit: ClassVar[Any] = "video"
@@ -33,6 +40,10 @@ class Doubles(Stage):
     @property
     def deadline_s(self) -> float:
         return self.limit_s
+
+    @property
+    def memory_gb(self) -> float | None:
+        return self.limit_gb
 
     def config(self) -> dict[str, Any]:
         return {}  # where the notes go is no part of the result
@@ -48,9 +59,25 @@ class Doubles(Stage):
                 case "crash once":
                     if Path(self.notes, row["id"]).read_text().count("run") == 1:
                         os.kill(os.getpid(), signal.SIGKILL)
+                case "crash in C":
+                    ctypes.string_at(0)
                 case "spin":
                     while True:
                         time.sleep(0.01)
+                case "spin in C":
+                    hashlib.pbkdf2_hmac(
+                        "sha256", b"", b"", (1 << 31) - 1
+                    )  # without the interpreter
+                case "spin in C and hold the interpreter":
+                    re.match("(a+)+$", "a" * 64 + "b")
+                case "allocate":
+                    bytes(2 << 30)
+                case "allocate in a small group":
+                    (GROUP / "cgroup.procs").write_text(str(os.getpid()))
+                    bytearray(b"x") * (2 * GROUP_BYTES)
+                case "vanish once":
+                    if Path(self.notes, row["id"]).read_text().count("run") == 1:
+                        raise SourceError(VANISHED, "the file was there when the run began")
                 case "raise":
                     raise KeyError("a mistake of ours")
                 case "stop":
