@@ -9,6 +9,7 @@ import math
 from fractions import Fraction
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 VIDEOS = pa.schema(
     {
@@ -98,6 +99,25 @@ def hash_128(*parts: str) -> str:
 
 def clip_id(video_id: str, *, start_frame: int, end_frame: int) -> str:
     return hash_128(video_id, str(start_frame), str(end_frame))
+
+
+DERIVED: dict[str, list[str]] = {
+    "duration_s": ["start_s", "end_s"],
+    "short_side_px": ["width", "height"],
+    "aspect": ["width", "height"],  # width / height, as displayed
+}
+"""Quantities that follow from columns of `clips` and are stored nowhere, and from which."""
+
+
+def derive(quantity: str, clips: pa.Table) -> pa.ChunkedArray:
+    """One of DERIVED for every clip."""
+    a, b = (clips[column] for column in DERIVED[quantity])
+    if quantity == "duration_s":
+        return pc.subtract(b, a)
+    if quantity == "short_side_px":
+        return pc.min_element_wise(a, b, skip_nulls=False)
+    assert quantity == "aspect"
+    return pc.divide(a.cast(pa.float64()), b.cast(pa.float64()))
 
 
 def frames_at_rate(num_frames: int, *, fps: float | None, bucket_fps: float) -> int:

@@ -1,6 +1,6 @@
 """Counts as SVG: bars of the funnel and of the buckets, histograms with their thresholds."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from curation.audit.histogram import VERDICTS, Histogram, Limit
 from curation.audit.markup import Html, element, number
@@ -19,6 +19,27 @@ def bar(before: float, after: float, whole: float, *, is_loss: bool = False) -> 
         width = round(max((before - after) * share, 0.6 if before > after else 0), 2)
         x = min(round(after * share, 2), 100 - width)
         parts.append(element("rect", x=x, width=width, height=10, class_="gone"))
+    return element(
+        "svg",
+        parts,
+        viewBox="0 0 100 10",
+        preserveAspectRatio="none",
+        class_="bar",
+        aria_hidden="true",
+    )
+
+
+def stack(counts: Mapping[str, int], whole: int) -> Html:
+    """Counts per verdict side by side, as shares of the whole."""
+    share = 100 / whole if whole else 0
+    left, parts = 0.0, []
+    for verdict in VERDICTS:
+        if counts[verdict]:
+            width = max(counts[verdict] * share, 0.6)  # a hair's breadth, as above
+            parts.append(
+                element("rect", x=round(left, 2), width=round(width, 2), height=10, class_=verdict)
+            )
+            left += width
     return element(
         "svg",
         parts,
@@ -51,7 +72,9 @@ def chart(histogram: Histogram) -> Html:
     ]
     label = f"{histogram.column}: {histogram.measured:,} clips from {number(histogram.low)} to "
     label += f"{number(histogram.high)}, median {number(histogram.median)}"
-    return element("svg", drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
+    above = 0 if histogram.limits else TOP - 12  # the band of labels, where there are none to hold
+    box = f"0 {above} {WIDTH} {HEIGHT - above}"
+    return element("svg", drawn, viewBox=box, role="img", aria_label=label)
 
 
 def _bars(histogram: Histogram, x: Callable[[float], float], tallest: int) -> Iterable[Html]:

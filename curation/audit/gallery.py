@@ -16,6 +16,7 @@ from curation.audit.markup import (
     column_name,
     duration,
     element,
+    fact,
     isolated,
     keeps,
     number,
@@ -23,6 +24,9 @@ from curation.audit.markup import (
 
 MAX_IMAGE_BYTES = 24_000_000
 """Pictures are nearly all of the page; as data URIs these make 32 MB, which still opens at once."""
+
+MAX_FACTS = 8
+"""Measurements on a card before it is opened, but for those that turned the clip away."""
 
 Row = Mapping[str, Any]
 
@@ -74,7 +78,8 @@ def section(
 ) -> list[Html]:
     """What is shown out of how many, the controls, and one card per clip."""
     shown = within_budget(frames)
-    left_out = sum(map(len, frames.values())) - sum(map(len, shown.values()))
+    own = {row["clip_id"] for row in drawn}
+    left_out = sum(len(rows) - len(shown.get(i, [])) for i, rows in frames.items() if i in own)
     text = f"{len(drawn):,} of {len(ledger.clips):,} clips, in the order of the footage."
     if len(drawn) < len(ledger.clips):
         text += " About half of them are kept ones and the rest is spread evenly over the reasons;"
@@ -87,7 +92,13 @@ def section(
     causes = {(row["status"], row["cause"]): row["alike"] for row in drawn}
     marks = {cause: f"g{place}" for place, cause in enumerate(sorted(causes))}
     cards = [
-        _card(ledger, row, shown.get(row["clip_id"], []), marks[row["status"], row["cause"]])
+        _card(
+            ledger,
+            row,
+            shown.get(row["clip_id"], []),
+            shown.get(row["keeper"], []),
+            marks[row["status"], row["cause"]],
+        )
         for row in drawn
     ]
     return [
@@ -137,7 +148,9 @@ def _controls(
     )
 
 
-def _card(ledger: Ledger, row: Row, frames: Sequence[Row], mark: str) -> Html:
+def _card(
+    ledger: Ledger, row: Row, frames: Sequence[Row], keeper: Sequence[Row], mark: str
+) -> Html:
     name = row["uri"].rstrip("/").rsplit("/", 1)[-1]
     span = f"{clock(row['start_s'])} to {clock(row['end_s'])}"
     badge = row["status"].capitalize() + (f": {row['cause']}" if row["cause"] else "")
@@ -151,7 +164,8 @@ def _card(ledger: Ledger, row: Row, frames: Sequence[Row], mark: str) -> Html:
         ),
         _words(ledger, row),
         element("p", element("b", isolated(name)), f" {span}", class_="small"),
-        _facts(ledger, row, ledger.ruled),
+        _keeper(row, keeper),
+        _facts(ledger, row, headline(ledger, row)),
         _record(ledger, row),
     ]
     return element(
@@ -180,6 +194,22 @@ def _words(ledger: Ledger, row: Row) -> Html | None:
     )
 
 
+def _keeper(row: Row, frames: Sequence[Row]) -> Html | None:
+    """The clip of the same pictures, or of the same meaning, that is kept in place of this one."""
+    if row["keeper"] is None:
+        return None
+    name = row["keeper_uri"].rstrip("/").rsplit("/", 1)[-1]
+    span = f"{clock(row['keeper_start_s'])} to {clock(row['keeper_end_s'])}"
+    same = "pictures" if row["keeper_by"] == "dup" else "meaning"
+    middle = frames[len(frames) // 2 : len(frames) // 2 + 1]
+    return element(
+        "div",
+        [_image(row, frame) for frame in middle],
+        element("p", f"Same {same} as ", element("b", isolated(name)), f" {span}", class_="small"),
+        class_="keeper",
+    )
+
+
 def _record(ledger: Ledger, row: Row) -> Html:
     """Everything else that is known, one click away."""
     frames = f"Frames {number(row['start_frame'])} to {number(row['end_frame'])} of "
@@ -190,8 +220,21 @@ def _record(ledger: Ledger, row: Row) -> Html:
         element("p", frames, isolated(row["uri"]), ", clip ", element("code", row["clip_id"])),
         element("p", f"Fails {failed}") if failed else None,
         element("p", row["error"] or row["shard_error"]),
-        _facts(ledger, row, ledger.measures),
+        element("p", "Text in the picture: ", isolated(row["text"])) if row["text"] else None,
+        _facts(ledger, row, [*ledger.measures, *ledger.words]),
     )
+
+
+def headline(ledger: Ledger, row: Row) -> list[str]:
+    """The columns that a card shows at once: those of the rules that the clip fails, then others
+    under a rule.
+    """
+    failed = {rule.column for rule in ledger.rules if rule.name in row["rules_failed"]}
+    first = [column for column in ledger.ruled if column in failed]
+    first += [column for column in ledger.words if column in failed]
+    others = [column for column in ledger.ruled if column not in failed]
+    shown = {*first, *others[: max(0, MAX_FACTS - len(first))]}
+    return [column for column in [*ledger.ruled, *ledger.words] if column in shown]
 
 
 def _facts(ledger: Ledger, row: Row, columns: Sequence[str]) -> Html | None:
@@ -204,7 +247,7 @@ def _facts(ledger: Ledger, row: Row, columns: Sequence[str]) -> Html | None:
             element(
                 "div",
                 element("dt", column_name(column)),
-                element("dd", number(row[column])),
+                element("dd", fact(row[column])),
                 class_="off" if rule else None,
                 title=f"{rule.name} {keeps(rule)}" if rule else None,
             )
@@ -215,17 +258,18 @@ def _facts(ledger: Ledger, row: Row, columns: Sequence[str]) -> Html | None:
 def _strip(row: Row, frames: Sequence[Row], where: str) -> Html:
     if not frames:
         return element("div", "No keyframe", class_="blank")
-    images = [
-        element(
-            "img",
-            src="data:image/jpeg;base64," + base64.b64encode(frame["jpeg"]).decode("ascii"),
-            alt=f"Frame {frame['frame']} at {clock(frame['time_s'])}",
-            loading="lazy",
-            decoding="async",
-            width=row["width"],
-            height=row["height"],
-        )
-        for frame in frames
-    ]
+    images = [_image(row, frame) for frame in frames]
     label = f"Enlarge the frames of {where}"
     return element("button", images, type="button", class_="strip", aria_label=label)
+
+
+def _image(row: Row, frame: Row) -> Html:
+    return element(
+        "img",
+        src="data:image/jpeg;base64," + base64.b64encode(frame["jpeg"]).decode("ascii"),
+        alt=f"Frame {frame['frame']} at {clock(frame['time_s'])}",
+        loading="lazy",
+        decoding="async",
+        width=row["width"],
+        height=row["height"],
+    )

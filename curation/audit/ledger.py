@@ -10,14 +10,21 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from curation.clip import CLIPS, INDEX, VIDEOS
+from curation.clip import CLIPS, DERIVED, INDEX, VIDEOS, derive
 
 COLUMNS = {
     "videos": VIDEOS,
     "clips": CLIPS,
     "aesthetics": pa.schema([("clip_id", pa.string()), ("aesthetic_note", pa.string())]),
-    "dedup": pa.schema([("clip_id", pa.string())]),
+    "embed": pa.schema([("clip_id", pa.string()), ("embed_note", pa.string())]),
+    "text": pa.schema(
+        [("clip_id", pa.string()), ("text", pa.string()), ("text_note", pa.string())]
+    ),
+    "dedup": pa.schema(
+        [("clip_id", pa.string()), ("dup_of", pa.string()), ("sem_of", pa.string())]
+    ),
     "filter": pa.schema(
         [
             ("clip_id", pa.string()),
@@ -39,30 +46,44 @@ COLUMNS = {
         [
             ("clip_id", pa.string()),
             ("route", pa.string()),
+            ("frames_encoded", pa.int64()),
             ("reject", pa.string()),
             ("error", pa.string()),
         ]
     ),
     "samples": INDEX,
+    "targets": pa.schema([("clip_id", pa.string()), ("target", pa.string())]),
 }
 """The tables, with the columns that are asked for by name; `samples` is shards/index.parquet."""
 
-MEASURING = ("clips", "aesthetics", "dedup", "captions")
+MEASURING = ("clips", "aesthetics", "embed", "text", "dedup", "captions")
 """Tables whose numeric columns are measurements of a clip."""
 
-PLACES = {"start_frame", "end_frame", "start_s", "end_s"}
+NOTES = {"aesthetics": "aesthetic_note", "embed": "embed_note", "text": "text_note"}
+"""Where a table says why its columns are null."""
+
+PLACES = {"start_frame", "end_frame", "start_s", "end_s", "phash_start_look", "cluster"}
 """Numbers that say where a clip lies, not what it is like."""
+
+NAMES = {"clip_id", "video_id", "uri", "reject", "error"}
+"""Words that name a clip or its fate, not what it is like."""
+
+MAX_WORDS = 24
+"""A column of more different words than this is prose."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of the filter's configuration: what is kept lies between minimum and maximum."""
+    """One line of the filter's configuration: what is kept lies between minimum and maximum, or
+    among the allowed words and not among the denied ones."""
 
     name: str
     column: str
     minimum: float | None
     maximum: float | None
     null: str
+    allowed: Sequence[str] | None = None
+    denied: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,8 @@ class Ledger:
 
     clips: pa.Table
     """The columns of clips and of the measuring tables, and verdict (kept, rejected, failed,
-    undecided), reason, hours, rules_failed, in_shards, shard_reject, shard_error."""
+    undecided), reason, hours, rules_failed, in_shards, shard_reject, shard_error, and of the clip
+    that it is a copy of keeper, keeper_uri, keeper_start_s, keeper_end_s, keeper_by (dup | sem)."""
 
     tables: Mapping[str, pa.Table]
     present: frozenset[str]
@@ -86,6 +108,12 @@ class Ledger:
 
     ruled: Sequence[str]
     """The measures that some rule looks at."""
+
+    owners: Mapping[str, str]
+    """Measure -> the table that it comes from."""
+
+    words: Sequence[str]
+    """Columns of `clips` that hold one of a few words, or yes and no."""
 
 
 def ask(question: str, tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -106,6 +134,8 @@ def read_rules(config: Mapping[str, Any]) -> list[Rule]:
             minimum=rule.get("min"),
             maximum=rule.get("max"),
             null=str(rule.get("if_null", "")),
+            allowed=rule.get("allowed"),
+            denied=rule.get("denied"),
         )
         for rule in config.get("rules") or []
     ]
@@ -114,8 +144,11 @@ def read_rules(config: Mapping[str, Any]) -> list[Rule]:
 def join_tables(given: Mapping[str, pa.Table | None], *, rules: Sequence[Rule] = ()) -> Ledger:
     """Join the tables that exist into one row per file and one row per clip."""
     tables = {name: _with_columns(given.get(name), schema) for name, schema in COLUMNS.items()}
+    for quantity in DERIVED:
+        tables["clips"] = tables["clips"].append_column(quantity, derive(quantity, tables["clips"]))
     owners = _numeric_columns(tables)
     ruled = [c for c in dict.fromkeys(rule.column for rule in rules) if c in owners]
+    words = _word_columns(tables["clips"])
     return Ledger(
         files=_files(tables),
         clips=_clips(tables, owners),
@@ -124,6 +157,8 @@ def join_tables(given: Mapping[str, pa.Table | None], *, rules: Sequence[Rule] =
         rules=tuple(rules),
         measures=[*ruled, *(column for column in owners if column not in ruled)],
         ruled=ruled,
+        owners=owners,
+        words=words,
     )
 
 
@@ -149,12 +184,18 @@ def _clips(tables: Mapping[str, pa.Table], owners: Mapping[str, str]) -> pa.Tabl
     # a second row for the same clip is an error that the checks report; it must not multiply clips
     joins = [
         f"LEFT JOIN (SELECT DISTINCT ON (clip_id) * FROM {name}) AS {name}_ USING (clip_id)"
-        for name in ("aesthetics", "dedup", "filter", "captions", "shard")
+        for name in ("aesthetics", "embed", "text", "dedup", "filter", "captions", "shard")
     ]
     measures = [f"{owner}_.{_quoted(c)}" for c, owner in owners.items() if owner != "clips"]
     texts = [f"captions_.{c}" for c in COLUMNS["captions"].names if c != "clip_id"]
+    texts += [f"{table}_.{note}" for table, note in NOTES.items()]
+    keepers = {"dup": "dedup_.dup_of", "sem": "dedup_.sem_of"}
+    is_copy = {kind: f"nullif({of}, clips.clip_id)" for kind, of in keepers.items()}
     question = f"""
-        SELECT clips.*, {", ".join([*measures, *texts])}, aesthetics_.aesthetic_note,
+        SELECT clips.*, {", ".join([*measures, *texts])}, text_.text,
+            keeper_.clip_id AS keeper, keeper_.uri AS keeper_uri,
+            keeper_.start_s AS keeper_start_s, keeper_.end_s AS keeper_end_s,
+            CASE WHEN {is_copy["dup"]} IS NOT NULL THEN 'dup' ELSE 'sem' END AS keeper_by,
             coalesce(clips.end_s - clips.start_s, 0) / 3600 AS hours,
             CASE WHEN clips.error IS NOT NULL THEN 'failed'
                  WHEN filter_.keep THEN 'kept'
@@ -170,6 +211,8 @@ def _clips(tables: Mapping[str, pa.Table], owners: Mapping[str, str]) -> pa.Tabl
             CASE WHEN filter_.keep THEN shard_.error END AS shard_error
         FROM clips {" ".join(joins)}
         LEFT JOIN (SELECT DISTINCT key AS clip_id FROM samples) AS samples_ USING (clip_id)
+        LEFT JOIN (SELECT DISTINCT ON (clip_id) * FROM clips) AS keeper_
+            ON keeper_.clip_id = coalesce({is_copy["dup"]}, {is_copy["sem"]})
         ORDER BY clips.uri, clips.start_frame, clips.clip_id
         """
     return ask(question, tables)
@@ -205,3 +248,15 @@ def _numeric_columns(tables: Mapping[str, pa.Table]) -> dict[str, str]:
             if is_number and field.name not in PLACES:
                 owners.setdefault(field.name, name)
     return owners
+
+
+def _word_columns(clips: pa.Table) -> list[str]:
+    """Columns of words, few enough to be counted one by one, and of yes and no."""
+    found = []
+    for field in clips.schema:
+        is_word = pa.types.is_string(field.type) and field.name not in NAMES
+        if pa.types.is_boolean(field.type) or (
+            is_word and pc.count_distinct(clips[field.name]).as_py() <= MAX_WORDS
+        ):
+            found.append(field.name)
+    return found

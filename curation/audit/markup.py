@@ -117,10 +117,20 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
+def fact(value: float | str | bool | None) -> str:
+    """A measurement in a card: a number, a word, yes or no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
+
+
 def keeps(rule: Rule) -> str:
     """What a rule keeps, in words."""
     low, high = rule.minimum, rule.maximum
-    if low is None and high is None:
+    if rule.allowed is not None or rule.denied is not None:
+        span = ", ".join(rule.allowed) if rule.allowed is not None else "any word"
+        span += f" but {', '.join(rule.denied)}" if rule.denied else ""
+    elif low is None and high is None:
         span = "any value"
     elif high is None:
         span = f"{number(low)} or more"

@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import pyarrow as pa
+
 from curation import dataset, storage
-from curation.audit import gallery, sections, statistics
+from curation.audit import gallery, measurements, sections, statistics, targets
 from curation.audit.ledger import COLUMNS, Ledger, join_tables, read_rules
 from curation.audit.markup import Html, element, escape
 
-STAGES = ("split", "aesthetics", "embed", "text", "dedup", "filter", "caption", "shard")
+STAGES = ("inventory", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup")
+STAGES += ("filter", "targets", "caption", "shard")
 
 MAX_CLIPS = 200
 """Clips in the gallery: as many as one looks through, on a page that still opens at once."""
@@ -29,7 +32,7 @@ Record = Mapping[str, Any]
 def write_page(data: str) -> str:
     """Write $DATA/audit/index.html from the tables that exist, and return its url."""
     records = read_records(data)
-    tables = {name: dataset.load(data, name) for name in COLUMNS if name != "samples"}
+    tables = {name: _load(data, name) for name in COLUMNS if name != "samples"}
     index = storage.join(data, "shards", "index.parquet")
     tables["samples"] = storage.read_table(index) if storage.exists(index) else None
     if not records and all(found is None for found in tables.values()):
@@ -39,12 +42,29 @@ def write_page(data: str) -> str:
     config = next((r.get("config", {}) for r in records if r["stage"] == "filter"), {})
     ledger = join_tables(tables, rules=read_rules(config))
     drawn = statistics.gallery(ledger, limit=MAX_CLIPS)
-    frames = gallery.read_frames(data, [clip["clip_id"] for clip in drawn])
+    keepers = [clip["keeper"] for clip in drawn if clip["keeper"]]
+    shown = dict.fromkeys([*(clip["clip_id"] for clip in drawn), *keepers])
+    frames = gallery.read_frames(data, list(shown))
     name = storage.filesystem(data)[1].rstrip("/").rsplit("/", 1)[-1]
     page = render(name, ledger, records=records, drawn=drawn, frames=frames)
     url = storage.join(data, "audit", "index.html")
     storage.commit(url, page.encode())
     return url
+
+
+def _load(data: str, table: str) -> pa.Table | None:
+    """A table without its hashes, embeddings and the like, of which the page shows nothing."""
+    files = dataset.table_files(data, table)
+    if not files:
+        return None
+    schema = dataset.metadata(files[0]).schema.to_arrow_schema()
+    shown = [field.name for field in schema if not _is_heavy(field.type)]
+    shown += [name for name in COLUMNS[table].names if name in schema.names and name not in shown]
+    return dataset.load(data, table, columns=shown)
+
+
+def _is_heavy(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def read_records(data: str) -> list[Record]:
@@ -70,6 +90,7 @@ def render(
         "clips": "There are no clips yet: make split finds them.",
         "captions": "There are no captions yet: make caption writes them.",
         "samples": "There are no shards yet: make shard writes them.",
+        "targets": "No model has been asked yet: make targets counts what each would take.",
     }
 
     def unless_absent(table: str, content: Sequence[Html]) -> Sequence[Html]:
@@ -78,8 +99,11 @@ def render(
     ran = sections.runs(records) if records else [sections.sentence("No stage has been run yet.")]
     contents = {
         "Funnel": unless_absent("videos", sections.funnel(steps, checks)),
-        "Measurements": unless_absent("clips", sections.measurements(ledger)),
+        "Measurements": unless_absent("clips", measurements.section(ledger)),
         "Captions": unless_absent("captions", sections.captions(ledger)),
+        "Targets": unless_absent(
+            "targets", targets.section(ledger) if "targets" in ledger.present else []
+        ),
         "Buckets": unless_absent("samples", sections.buckets(ledger)),
         "Problems": unless_absent("videos", sections.problems(ledger)),
         "Clips": unless_absent("clips", gallery.section(ledger, drawn, frames)),

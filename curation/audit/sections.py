@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from curation.audit import statistics
-from curation.audit.charts import bar, chart
-from curation.audit.histogram import Histogram, histogram
+from curation.audit.charts import bar
 from curation.audit.ledger import Ledger
 from curation.audit.markup import (
     Child,
@@ -15,8 +14,6 @@ from curation.audit.markup import (
     duration,
     element,
     isolated,
-    keeps,
-    number,
     size,
     table,
 )
@@ -25,11 +22,11 @@ from curation.audit.statistics import Check, Problem, Step
 MANY = 25
 """Places named per problem; a longer list is closed at first."""
 
-COLOURS = {
-    "kept": "kept",
-    "rejected": "rejected or failed",
-    "undecided": "no verdict yet",
-    "beyond": "beyond a threshold",
+ROUTES = {
+    "copy": "copied",
+    "smart": "copied, edges re-encoded",
+    "encode": "re-encoded",
+    "bytes": "the file's own bytes",
 }
 
 
@@ -114,69 +111,6 @@ def _check(check: Check) -> Html:
     )
 
 
-def measurements(ledger: Ledger) -> list[Html]:
-    """A histogram per numeric column, those under a rule first; a column of one value in words."""
-    every = [histogram(ledger, column) for column in ledger.measures]
-    drawn = [h for h in every if h.edges]
-    parts = [
-        element(
-            "p",
-            "Clips per value, coloured by their verdict. A clip may have been rejected for ",
-            "another column than the one shown.",
-        ),
-        element("ul", [_swatch(*item) for item in COLOURS.items()], class_="legend"),
-    ]
-    if not ledger.rules:
-        parts.append(
-            sentence("There are no thresholds yet: ", element("code", "make filter"), " sets them.")
-        )
-    for title, is_ruled in (("Under a rule", True), ("Without a rule", False)):
-        figures = [_figure(h) for h in drawn if bool(h.rules) == is_ruled]
-        if figures:
-            parts += [element("h3", title), element("div", figures, class_="charts")]
-    words = [element("li", _in_words(h, ledger)) for h in every if not h.edges]
-    others = dict.fromkeys(r.column for r in ledger.rules if r.column not in ledger.measures)
-    words += [
-        element("li", element("code", column), ": a rule asks for it; it is no number to draw")
-        for column in others
-    ]
-    if words:
-        parts += [element("h3", "Nothing to draw"), element("ul", words, class_="plain")]
-    return parts
-
-
-def _swatch(colour: str, meaning: str) -> Html:
-    square = element("rect", width=10, height=10, class_=colour)
-    return element("li", element("svg", square, viewBox="0 0 10 10", aria_hidden="true"), meaning)
-
-
-def _figure(drawn: Histogram) -> Html:
-    rules = "; ".join(f"{rule.name} {keeps(rule)}" for rule in drawn.rules)
-    facts = f"{drawn.measured:,} measured, {drawn.nulls:,} null. "
-    facts += f"From {number(drawn.low)} to {number(drawn.high)}, "
-    facts += f"median {number(drawn.median)}."
-    return element(
-        "figure",
-        element("figcaption", element("code", drawn.column)),
-        element("p", rules) if rules else None,
-        chart(drawn),
-        element("p", facts),
-        class_="chart",
-    )
-
-
-def _in_words(drawn: Histogram, ledger: Ledger) -> list[Child]:
-    """A column with one value for all, or with none and why."""
-    name = element("code", drawn.column)
-    if drawn.measured:
-        value = number(drawn.low)
-        text = f": {value} for all {drawn.measured:,} measured clips, {drawn.nulls:,} null"
-        return [name, text]
-    notes = sorted({note for note in ledger.clips["aesthetic_note"].to_pylist() if note})
-    why = f" ({'; '.join(notes)})" if notes and drawn.column.startswith("aesthetic_") else ""
-    return [name, f": null for all {drawn.nulls:,} clips{why}"]
-
-
 def captions(ledger: Ledger) -> list[Html]:
     """Clips per source of their caption."""
     rows = [
@@ -204,12 +138,38 @@ def buckets(ledger: Ledger) -> list[Html]:
             f"{row['frames']:,}",
             size(row["num_bytes"]),
             f"{row['shards']:,}",
-            f"{row['copied']:,} / {row['encoded']:,}",
+            f"{row['copied']:,} / {row['smart']:,} / {row['encoded']:,}",
         ]
         for row in found
     ]
-    head = ["Bucket", "", "Samples", "Footage", "Frames", "Media", "Shards", "Copied / re-encoded"]
-    return [element("div", table(head, rows, caption="Samples per bucket"), class_="barred")]
+    head = ["Bucket", "", "Samples", "Footage", "Frames", "Media", "Shards"]
+    head.append("Copied / edges encoded / encoded")
+    ways = statistics.routes(ledger)
+    return [
+        element("div", table(head, rows, caption="Samples per bucket"), class_="barred"),
+        element("h3", "How the samples were cut"),
+        _routes(ways),
+    ]
+
+
+def _routes(ways: Sequence[Mapping[str, Any]]) -> Html:
+    """Samples and re-encoded frames per route."""
+    frames = sum(way["frames"] for way in ways)
+    encoded = sum(way["frames_encoded"] for way in ways)
+    rows = [
+        [
+            ROUTES.get(way["route"], way["route"]),
+            f"{way['samples']:,}",
+            duration(way["hours"]),
+            f"{way['frames']:,}",
+            f"{way['frames_encoded']:,}",
+        ]
+        for way in ways
+    ]
+    share = f"{100 * encoded / frames:.1f} % of all" if frames else ""
+    rows.append(["Together", "", "", f"{frames:,}", f"{encoded:,} ({share})"])
+    head = ["Route", "Samples", "Footage", "Frames", "Frames re-encoded"]
+    return table(head, rows, caption="Samples per route")
 
 
 def problems(ledger: Ledger) -> list[Html]:

@@ -182,12 +182,39 @@ def buckets(ledger: Ledger) -> list[dict[str, Any]]:
             sum(num_frames)::BIGINT AS frames, sum(size_media)::BIGINT AS num_bytes,
             count(DISTINCT samples.shard) AS shards,
             count(*) FILTER (route = 'copy') AS copied,
+            count(*) FILTER (route = 'smart') AS smart,
             count(*) FILTER (route = 'encode') AS encoded
         FROM samples LEFT JOIN (SELECT DISTINCT ON (clip_id) clip_id AS key, route FROM shard)
             USING (key)
         GROUP BY bucket ORDER BY bucket
         """
     return ask(question, ledger.tables).to_pylist()
+
+
+def routes(ledger: Ledger) -> list[dict[str, Any]]:
+    """Samples, hours, frames and re-encoded frames per way in which clips were cut."""
+    question = """
+        SELECT coalesce(route, 'not recorded') AS route, count(*) AS samples,
+            sum(duration_s) / 3600 AS hours, sum(num_frames)::BIGINT AS frames,
+            coalesce(sum(frames_encoded), 0)::BIGINT AS frames_encoded
+        FROM samples LEFT JOIN (SELECT DISTINCT ON (clip_id) clip_id AS key, route, frames_encoded
+                                FROM shard) USING (key)
+        GROUP BY 1 ORDER BY samples DESC, 1
+        """
+    return ask(question, ledger.tables).to_pylist()
+
+
+def words(ledger: Ledger, column: str) -> list[dict[str, Any]]:
+    """Clips per word and verdict, the most frequent word first; nulls are counted as null."""
+    name = '"' + column.replace('"', '""') + '"'
+    question = f"""
+        SELECT coalesce({name}::VARCHAR, 'null') AS word, count(*) AS clips,
+            count(*) FILTER (verdict = 'kept') AS kept,
+            count(*) FILTER (verdict IN ('rejected', 'failed')) AS rejected,
+            count(*) FILTER (verdict = 'undecided') AS undecided
+        FROM clips GROUP BY 1 ORDER BY clips DESC, 1
+        """
+    return ask(question, {"clips": ledger.clips}).to_pylist()
 
 
 def caption_sources(ledger: Ledger) -> list[dict[str, Any]]:

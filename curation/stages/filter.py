@@ -1,10 +1,10 @@
 """Turns columns into a verdict: the only place where a measurement becomes a decision.
 
-Every rule is a range on one column of any clip table, with its thresholds in YAML. Judging is table
-work over the columns that the rules name and opens no video, so other thresholds are tried in a
-second. It runs twice: before captioning, when rules on captions are left out because there are none
-yet, and before shards are cut, over everything. `eligible` means the same in both runs: it never
-counts rules on captions.
+Every rule is a range, or a list of words, on one column of any clip table, and stands in YAML.
+Judging is table work over the columns that the rules name and opens no video, so other thresholds
+are tried in a second. It runs twice: before captioning, when rules on captions are left out because
+there are none yet, and before shards are cut, over everything. `eligible` means the same in both
+runs: it never counts rules on captions.
 """
 
 import difflib
@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation import pipeline, storage
+from curation import dataset, pipeline, storage
+from curation.clip import DERIVED, derive
 from curation.stage import Abort, Stage, Tables, Unit
 
 FILTER = pa.schema(
@@ -35,22 +36,30 @@ FILTER = pa.schema(
 CAPTIONS = ("caption", "caption_source", "caption_model", "caption_error", "caption_chars")
 """Columns that captioning writes, which may be named in a rule before they exist."""
 
-UNJUDGED = ("keyframes", "filter", "shard", "media")
+UNJUDGED = ("keyframes", "targets", "filter", "shard", "media")
 """Clip tables that no rule sees: several rows per clip, or written from the verdict."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A clip passes while min <= column <= max; a bound that is not given does not bind."""
+    """A clip passes while min <= column <= max, or while the word in the column is allowed and not
+    denied; a bound that is not given does not bind.
+    """
 
     name: str
     """What `reject` says of a clip that fails."""
     column: str
-    """A column of any clip table: numeric where a bound is given."""
+    """A column of any clip table, numeric where a bound is given, words where a list is; or
+    duration_s, short_side_px or aspect, which follow from columns of clips.
+    """
     min: float | None = None
     """Smallest value that passes, in the column's unit."""
     max: float | None = None
     """Largest value that passes, in the column's unit."""
+    allowed: list[str] | None = None
+    """The only words that pass."""
+    denied: list[str] | None = None
+    """Words that do not pass."""
     if_null: Literal["keep", "reject"] = "keep"
     """What to do where nothing was measured (null or NaN)."""
 
@@ -60,11 +69,24 @@ class Rule:
                 f"rule {self.name!r}: min = {self.min} is above max = {self.max}, so that no clip "
                 f"could pass; swap them or drop one"
             )
-        if self.min is None and self.max is None and self.if_null == "keep":
+        if self.has_bound and self.has_words:
+            raise ValueError(
+                f"rule {self.name!r} has bounds and words; a column holds numbers or words, "
+                f"so make two rules of it"
+            )
+        if not self.has_bound and not self.has_words and self.if_null == "keep":
             raise ValueError(
                 f"rule {self.name!r} rejects nothing; "
-                f"give it min, max or if_null: reject, or remove it"
+                f"give it min, max, allowed, denied or if_null: reject, or remove it"
             )
+
+    @property
+    def has_bound(self) -> bool:
+        return self.min is not None or self.max is not None
+
+    @property
+    def has_words(self) -> bool:
+        return self.allowed is not None or self.denied is not None
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,9 @@ class Filter(Stage):
 
     def run(self, tables: Tables) -> Tables:
         clips = join(tables)
+        for quantity in {rule.column for rule in self.rules} - set(clips.column_names):
+            if quantity in DERIVED:
+                clips = clips.append_column(quantity, derive(quantity, clips))
         rules = [rule for rule in self.rules if rule.column in clips.column_names]
         captions = tables["captions"].column_names if "captions" in tables else []
         return {"filter": judge(clips, rules, needs_caption=captions)}
@@ -140,7 +165,13 @@ def outside(values: pa.Array, rule: Rule) -> np.ndarray:
     """Which values fail the rule."""
     absent = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     fails = absent if rule.if_null == "reject" else np.zeros(len(values), dtype=bool)
-    if rule.min is None and rule.max is None:
+    if rule.has_words:
+        present = ~absent
+        if rule.allowed is not None:
+            fails = fails | (present & ~_is_one_of(values, rule.allowed))
+        if rule.denied is not None:
+            fails = fails | (present & _is_one_of(values, rule.denied))
+    if not rule.has_bound:
         return fails
     # in the column's own precision, or a float32 0.1 would be above a bound of 0.1
     kind = pa.float32() if values.type == pa.float32() else pa.float64()
@@ -150,6 +181,10 @@ def outside(values: pa.Array, rule: Rule) -> np.ndarray:
             past = beyond(numbers, pa.scalar(bound, kind)).fill_null(False)
             fails = fails | past.to_numpy(zero_copy_only=False)
     return fails
+
+
+def _is_one_of(values: pa.Array, words: Sequence[str]) -> np.ndarray:
+    return pc.is_in(values, pa.array(words, pa.string())).to_numpy(zero_copy_only=False)
 
 
 def join(tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -178,7 +213,34 @@ def units(stage: Filter, *, data: str) -> list[Unit]:
     reads, later = place(stage.rules, tables=_tables_of_clips(data), expected=expected_columns())
     if later:
         print(f"filter: left out until their columns exist: {', '.join(later)}", flush=True)
+    for sentence in stale(reads, data=data):
+        print(f"filter: {sentence}", flush=True)
     return pipeline.unit_of_dataset(stage, data=data, reads=reads)
+
+
+def stale(reads: Mapping[str, list[str]], *, data: str) -> list[str]:
+    """A sentence for every side table that lacks clips: its columns are null there, not measured.
+
+    Captions are left out: only eligible clips have one, and a rule on them rejects what has none.
+    """
+    every = _ids(data, "clips")
+    sentences = []
+    for table in sorted(set(reads) - {"clips", "captions"}):
+        held = pc.is_in(every, value_set=_ids(data, table))
+        lacking = len(every) - (pc.sum(held).as_py() or 0)
+        if lacking:
+            columns = ", ".join(column for column in reads[table] if column != "clip_id")
+            stage = (dataset.manifest_of(data, table) or {}).get("stage", table)
+            sentences.append(
+                f"{lacking} of {len(every)} clips are not in the table {table}, so that {columns} "
+                f"counts as not measured there; run {stage} and filter again"
+            )
+    return sentences
+
+
+def _ids(data: str, table: str) -> pa.ChunkedArray:
+    found = dataset.load(data, table, columns=["clip_id"])
+    return pa.chunked_array([], pa.string()) if found is None else found["clip_id"]
 
 
 def check_rules(stage: Filter, *, data: str) -> None:
@@ -201,9 +263,13 @@ def place(
     later = []
     for rule in rules:
         holders = owners.get(rule.column)
+        if holders is None and rule.column in DERIVED:
+            _check_type(rule, pa.float64())
+            reads["clips"] += [c for c in DERIVED[rule.column] if c not in reads["clips"]]
+            continue
         if holders is None:
             if rule.column not in expected:
-                raise ValueError(_unknown(rule, known=[*owners, *expected]))
+                raise ValueError(_unknown(rule, known=[*owners, *expected, *DERIVED]))
             later.append(f"{rule.name} ({rule.column}, of {expected[rule.column]})")
             continue
         if len(holders) > 1 and holders[0] != "clips":
@@ -224,15 +290,18 @@ def _unknown(rule: Rule, *, known: Sequence[str]) -> str:
 
 
 def _check_type(rule: Rule, kind: pa.DataType) -> None:
+    if pa.types.is_null(kind):
+        return
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if (
-        not numeric
-        and not pa.types.is_null(kind)
-        and (rule.min is not None or rule.max is not None)
-    ):
+    if rule.has_bound and not numeric:
         raise ValueError(
             f"rule {rule.name!r}: min and max need a number, but {rule.column!r} is of type "
-            f"{kind}; only if_null can be used with it"
+            f"{kind}; only allowed, denied and if_null can be used with it"
+        )
+    if rule.has_words and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise ValueError(
+            f"rule {rule.name!r}: allowed and denied need words, but {rule.column!r} is of type "
+            f"{kind}; use min and max"
         )
 
 

@@ -116,6 +116,52 @@ def tables() -> dict[str, pa.Table | None]:
     }
 
 
+HOSTILE_TEXT = """SALE</p><script>own('text')</script>\nEXIT"""
+
+
+@pytest.fixture
+def rich(tables: dict[str, pa.Table | None]) -> dict[str, pa.Table | None]:
+    """The same with what the later stages add: words, text in the picture, copies, targets; c6 was
+    turned away by a first look.
+    """
+    clips = tables["clips"]
+    assert clips is not None
+    ids = clips["clip_id"].to_pylist()
+    cameras = ["pan", "static", "pan", None, "handheld", "static", "pan"]
+    clips = clips.append_column("camera_motion", pa.array(cameras, pa.string()))
+    clips = clips.append_column("is_soft", pa.array([True] + [False] * 6))
+    clips = clips.append_column("frozen_pct", pa.array([10.0 * i for i in range(7)], pa.float32()))
+    clips = clips.append_column("first_luma", pa.array([b"hash"] * 7, pa.binary()))
+    rejects = pa.array([None] * 5 + ["triage_black", None], pa.string())
+    clips = clips.set_column(clips.column_names.index("reject"), "reject", rejects)
+    filtered = tables["filter"]
+    assert filtered is not None
+    reasons = filtered["reject"].to_pylist()
+    reasons[5] = "triage_black"
+    filtered = filtered.set_column(2, "reject", pa.array(reasons, pa.string()))
+    text = [
+        {"clip_id": c, "text": HOSTILE_TEXT if c == "c1" else None}
+        | {"text_area_pct": 4.5 * (c < "c3")}
+        for c in ids
+    ]
+    dedup = [
+        {"clip_id": c, "file_copies": 1, "dup_of": "c1" if c in ("c1", "c2") else None}
+        | {"dup_rank": {"c1": 0, "c2": 1}.get(c), "sem_of": "c4" if c in ("c3", "c4") else None}
+        for c in ids
+    ]
+    shape = {"target_fps": 16.0, "frames_needed": 81, "crop_pct": 0.0}
+    targets = [
+        {"clip_id": c, "target": "model", "num_frames_at_target": 90 if c == "c1" else 60}
+        | {"bucket": "64x32_081f" if c == "c1" else None}
+        | {"reject": None if c == "c1" else "too_short"}
+        | shape
+        for c in ids
+    ]
+    added = {"text": text, "dedup": dedup, "targets": targets}
+    made = {name: pa.Table.from_pylist(rows) for name, rows in added.items()}
+    return tables | {"clips": clips, "filter": filtered} | made
+
+
 @pytest.fixture
 def keyframes() -> pa.Table:
     """Five frames for each of the clips c1 and c5."""

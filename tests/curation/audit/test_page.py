@@ -10,12 +10,15 @@ import pyarrow as pa
 import pytest
 
 from curation import storage
-from curation.audit.gallery import within_budget
+from curation.audit.gallery import headline, within_budget
+from curation.audit.ledger import Rule, join_tables
 from curation.audit.markup import clock, duration, element, number
 from curation.audit.page import write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+HOSTILE_TEXT = """SALE</p><script>own('text')</script>\nEXIT"""
 
 Tables = dict[str, pa.Table | None]
 Write = Callable[[str, Tables, pa.Table], None]
@@ -102,6 +105,28 @@ def test_pictures_keep_within_their_budget():
         "b": [0.5],
         "c": [0.5],
     }
+
+
+def test_page_tells_what_later_stages_found(
+    tmp_path: Path, rich: Tables, keyframes: pa.Table, write_dataset: Write
+):
+    write_dataset(str(tmp_path), rich, keyframes)
+    page = Outline(read(write_page(str(tmp_path))))
+    for told in (
+        "triage_black",
+        "model1 of 29.0 s64x32_081f 1",  # of the two kept clips
+        "too_short19.0 s60 frames at 16 fps, needs 81",
+        "Freezefrozen_pct",  # the meter over its histograms
+        "camera_motionpan3static2",
+        "is_softfalse6true1",
+        "Same pictures as film.mp4 0:00.00 to 0:09.00",
+        "Same meaning as film.mp4 0:27.00 to 0:36.00",
+        "copied19.0 s900",
+    ):
+        assert told in page.text, told
+    assert HOSTILE_TEXT in page.text and page.tags.count("script") == 1
+    # three of c1, three of c5, and the middle one of c1 beside its copy
+    assert page.tags.count("img") == 7
 
 
 @pytest.mark.parametrize("last", ["videos", "clips", "filter", "captions"])
@@ -223,3 +248,19 @@ def test_page_of_a_dataset_on_object_storage(
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
         server.stop()
+
+
+def test_a_card_shows_what_turned_a_clip_away_before_all_else(rich: Tables):
+    measured = [f"m{i}" for i in range(12)]
+    clips = rich["clips"]
+    assert clips is not None and rich["filter"] is not None
+    for name in measured:
+        clips = clips.append_column(name, pa.array([1.0] * 7))
+    rules = [Rule(name, name, 0, None, "keep") for name in measured]
+    rules.append(Rule("camera", "camera_motion", None, None, "keep", denied=["handheld"]))
+    failed = [["m11", "camera"] if c == "c5" else [] for c in clips["clip_id"].to_pylist()]
+    verdicts = rich["filter"].set_column(3, "failed", pa.array(failed))
+    ledger = join_tables(rich | {"clips": clips, "filter": verdicts}, rules=rules)
+    by_id = {row["clip_id"]: row for row in ledger.clips.to_pylist()}
+    assert headline(ledger, by_id["c5"]) == [*measured[:6], "m11", "camera_motion"]
+    assert headline(ledger, by_id["c1"]) == measured[:8]

@@ -9,6 +9,8 @@ from curation.audit.statistics import (
     funnel,
     gallery,
     problems,
+    routes,
+    words,
 )
 
 Tables = dict[str, pa.Table | None]
@@ -178,3 +180,57 @@ def test_a_ruled_column_comes_first(ledger: Ledger):
     assert ledger.measures[:2] == ["luma_mean_pct", "motion_width_pct_per_s"]
     assert "aesthetic_laion_mlp" in ledger.measures
     assert "start_s" not in ledger.measures
+
+
+def test_words_are_counted_by_verdict(rich: Tables, rules: list[Rule]):
+    ledger = join_tables(rich, rules=rules)
+    assert {"camera_motion", "is_soft"} <= set(ledger.words)
+    assert "first_luma" not in ledger.words and "uri" not in ledger.words
+    found = words(ledger, "camera_motion")
+    counted = [(r["word"], r["clips"], r["kept"], r["rejected"], r["undecided"]) for r in found]
+    assert counted == [
+        ("pan", 3, 1, 2, 0),
+        ("static", 2, 0, 2, 0),
+        ("handheld", 1, 0, 1, 0),
+        ("null", 1, 1, 0, 0),
+    ]
+
+
+def test_prose_is_not_counted_word_by_word(tables: Tables):
+    clips = tables["clips"]
+    assert clips is not None
+    many = pa.concat_tables([clips] * 4)
+    prose = pa.array([f"take {i}" for i in range(len(many))])
+    tables["clips"] = many.append_column("remark", prose)
+    assert "remark" not in join_tables(tables).words
+
+
+def test_a_first_looks_rejections_come_before_the_rules(rich: Tables, rules: list[Rule]):
+    losses = [s.label for s in funnel(join_tables(rich, rules=rules)) if s.is_loss]
+    assert losses[3:7] == ["decoder_crashed", "triage_black", "too_dark", "still"]
+
+
+def test_a_copy_knows_the_clip_that_is_kept_in_its_place(rich: Tables):
+    ledger = join_tables(rich)
+    told = {
+        row["clip_id"]: (row["keeper"], row["keeper_start_s"], row["keeper_by"])
+        for row in ledger.clips.to_pylist()
+        if row["keeper"]
+    }
+    assert told == {"c2": ("c1", 0, "dup"), "c3": ("c4", 27, "sem")}
+    assert len(ledger.clips) == 7
+
+
+def test_routes_count_what_was_encoded_again(tables: Tables):
+    samples = tables["samples"]
+    assert samples is not None
+    three = pa.concat_tables([samples] * 3)
+    three = three.set_column(0, "key", pa.array(["c1", "c2", "c3"]))
+    shard = {"clip_id": ["c1", "c2", "c3"], "route": ["copy", "smart", "smart"]}
+    encoded = pa.array([0, 7, 5], pa.int64())
+    tables |= {"samples": three, "shard": pa.table(shard | {"frames_encoded": encoded})}
+    ledger = join_tables(tables)
+    found = [(r["route"], r["samples"], r["frames"], r["frames_encoded"]) for r in routes(ledger)]
+    assert found == [("smart", 2, 180, 12), ("copy", 1, 90, 0)]
+    (bucket,) = buckets(ledger)
+    assert (bucket["copied"], bucket["smart"], bucket["encoded"]) == (1, 2, 0)

@@ -1,13 +1,16 @@
 import math
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from jsonargparse import ArgumentParser
 
 from curation import dataset, pipeline, storage
 from curation.stages import filter as filter_stage
 from curation.stages.filter import FILTER, Filter, Rule, judge, place
 
 NAN = math.nan
+PRESETS = sorted((Path(__file__).parents[3] / "configs/curation").glob("*.yaml"))
 
 
 def clips(**columns: list) -> pa.Table:
@@ -92,6 +95,16 @@ def test_integers_booleans_and_text():
     assert [row[3] for row in verdicts(table, [no_caption])] == [[], ["no_caption"]]
 
 
+def test_words_are_allowed_or_denied():
+    table = clips(camera=["static", "pan", "handheld", None])
+    some = Rule("camera", "camera", allowed=["static", "pan"])
+    assert [row[3] for row in verdicts(table, [some])] == [[], [], ["camera"], []]
+    known = Rule("camera", "camera", allowed=["static", "pan"], if_null="reject")
+    assert [row[3] for row in verdicts(table, [known])] == [[], [], ["camera"], ["camera"]]
+    steady = Rule("camera", "camera", denied=["handheld"])
+    assert [row[3] for row in verdicts(table, [steady])] == [[], [], ["camera"], []]
+
+
 def test_eligible_leaves_out_rules_on_captions_only():
     table = clips(a=[9, 9, 0], caption=["x", None, None])
     rules = [Rule("no_caption", "caption", if_null="reject"), Rule("low_a", "a", min=5)]
@@ -130,6 +143,8 @@ def test_mistakes_in_rules_are_named():
         Rule("r", "a", min=2, max=1)
     with pytest.raises(ValueError, match="'r' rejects nothing"):
         Rule("r", "a")
+    with pytest.raises(ValueError, match="'r' has bounds and words"):
+        Rule("r", "a", min=1, denied=["x"])
     with pytest.raises(ValueError, match=r"\['r'\] occur twice"):
         Filter(rules=[Rule("r", "a", min=1), Rule("r", "b", min=1)])
 
@@ -140,6 +155,34 @@ ON_DISK = {
     "dedup": pa.schema({"clip_id": pa.string(), "file_copies": pa.int32()}),
 }
 EXPECTED = {"luma_mean_pct": "clips", "file_copies": "dedup", "caption": "captions"}
+
+
+def test_length_size_and_shape_follow_from_what_is_stored():
+    table = clips(start_s=[1.0, 0.0], end_s=[3.0, 9.0], width=[1280, 320], height=[720, 640])
+    rules = [
+        Rule("short", "duration_s", min=4),
+        Rule("small", "short_side_px", min=480),
+        Rule("narrow", "aspect", min=1),
+    ]
+    written = Filter(rules=rules).run({"clips": table})["filter"]
+    assert written["failed"].to_pylist() == [["short"], ["small", "narrow"]]
+    reads, later = place(rules, tables=ON_DISK, expected=EXPECTED)
+    assert reads["clips"][3:] == ["start_s", "end_s", "width", "height"] and not later
+    with pytest.raises(ValueError, match="the nearest are duration_s"):
+        place([Rule("short", "duration", min=4)], tables=ON_DISK, expected=EXPECTED)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_every_rule_of_a_preset_is_on_a_column_that_some_stage_writes(path):
+    parser = ArgumentParser()
+    parser.add_argument("--config", action="config")
+    for stage in ("inventory", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup"):
+        parser.add_argument(f"--{stage}", type=dict)
+    parser.add_argument("--shard", type=dict)
+    parser.add_class_arguments(Filter, "filter")
+    made = parser.instantiate(parser.parse_args(["--config", str(path)])).filter
+    expected = filter_stage.expected_columns()
+    place(made.rules, tables={"clips": CLIPS}, expected=expected)
 
 
 def test_only_the_columns_of_the_rules_are_read():
@@ -161,8 +204,10 @@ def test_a_rule_on_a_stage_that_has_not_run_waits_and_one_on_no_stage_is_an_erro
 
 
 def test_bounds_on_text_and_ambiguous_columns_are_errors():
-    with pytest.raises(ValueError, match="is of type string; only if_null"):
+    with pytest.raises(ValueError, match="is of type string; only allowed"):
         place([Rule("r", "reject", min=1)], tables=ON_DISK, expected=EXPECTED)
+    with pytest.raises(ValueError, match="need words, but 'luma_mean_pct' is of type float"):
+        place([Rule("r", "luma_mean_pct", denied=["x"])], tables=ON_DISK, expected=EXPECTED)
     twice = ON_DISK | {"text": ON_DISK["dedup"]}
     with pytest.raises(ValueError, match=r"'file_copies': \['dedup', 'text'\]"):
         place([Rule("r", "file_copies", max=1)], tables=twice, expected=EXPECTED)
@@ -185,6 +230,8 @@ def test_the_verdict_on_disk_follows_the_thresholds_and_the_tables(tmp_path, cap
         columns = {"clip_id": ids, "reject": nulls, "error": nulls}
         storage.write_table(url, pa.table(columns | {"fps": pa.array(scores, pa.float64())}))
     # rows of what no rule may see
+    several = pa.table({"clip_id": ["a0", "a0"], "reject": ["too_short", "too_slow"]})
+    storage.write_table(dataset.unit_url(data, "targets", "a"), several)
     storage.write_table(dataset.unit_url(data, "keyframes", "a"), pa.table({"clip_id": ["a0"]}))
 
     def reject(*rules: Rule) -> list[str | None]:
@@ -205,3 +252,20 @@ def test_the_verdict_on_disk_follows_the_thresholds_and_the_tables(tmp_path, cap
         dataset.unit_url(data, "captions", "a"), pa.table({"clip_id": ["b1"], "caption": ["x"]})
     )
     assert reject(captioned) == ["no_caption", "no_caption", None]
+
+
+def test_clips_that_a_side_table_lacks_are_told_with_the_stage_that_measures_them(tmp_path, capsys):
+    data = str(tmp_path)
+    ids = ["c0", "c1", "c2"]
+    storage.write_table(dataset.unit_url(data, "clips", "a"), clips(a=[1.0] * 3))
+    score = pa.table({"clip_id": ids[:1], "aesthetic_laion_mlp": [5.0]})
+    storage.write_table(dataset.unit_url(data, "aesthetics", "a"), score)
+    stage = Filter(rules=[Rule("ugly", "aesthetic_laion_mlp", min=4), Rule("low", "a", min=0)])
+    filter_stage.units(stage, data=data)
+    said = capsys.readouterr().out
+    assert "2 of 3 clips are not in the table aesthetics" in said
+    assert "run aesthetics and filter again" in said
+    whole = pa.table({"clip_id": ids, "aesthetic_laion_mlp": [5.0, None, 1.0]})
+    storage.write_table(dataset.unit_url(data, "aesthetics", "a"), whole)
+    filter_stage.units(stage, data=data)
+    assert capsys.readouterr().out == ""
