@@ -2,11 +2,13 @@
 FOOTAGE ?= demo/footage
 DATA ?= demo/data
 CONFIG ?= configs/curation/demo.yaml
+TARGETS ?= configs/curation/targets/published.yaml
 CAPTION_CONFIG ?= configs/captioning/demo.yaml
 TRAIN_CONFIG ?= configs/training/demo.yaml
 RUN ?= demo/run
 MODEL ?= Qwen/Qwen3-VL-8B-Instruct
 PORT ?= 8100
+EACH ?= 10
 PYTHON ?= python3
 LAST ?= $(RUN)/checkpoints/last.ckpt
 export PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy green sea from left to right under a pale, cloudy sky.", "Orange fish with white bands swim to the left over a coral reef. Bubbles rise, and rays of light fall through the blue water.", "Green farmland with a winding river and scattered trees, seen from the air. The camera turns slowly and comes closer while the shadows of clouds pass over the fields.", "Red, orange and yellow leaves fall and tumble in front of a blurred golden autumn wood."]
@@ -17,8 +19,8 @@ ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm curate split aesthetics dedup filter caption shard audit train sample \
-	evaluate serve-vlm bench check format
+.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption shard audit train sample \
+	evaluate serve-vlm bench faults check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +28,7 @@ help: ## list the targets
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[curation,captioning,training,demo,dev]'
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[curation,ocr,captioning,training,demo,dev]'
 	touch .venv/.ready
 
 split: .venv/.ready ## raw footage -> clips with measures and keyframes: one decode pass (FOOTAGE=, DATA=)
@@ -35,11 +37,20 @@ split: .venv/.ready ## raw footage -> clips with measures and keyframes: one dec
 aesthetics: .venv/.ready ## LAION's aesthetic scores of the keyframes
 	$(PY) -m curation aesthetics $(ON)
 
-dedup: .venv/.ready ## files with the same bytes
+embed: .venv/.ready ## an embedding per clip, for the semantic tier of dedup
+	$(PY) -m curation embed $(ON)
+
+text: .venv/.ready ## text on the keyframes, read by RapidOCR
+	$(PY) -m curation text $(ON)
+
+dedup: .venv/.ready ## groups of copies: same bytes, same pictures, same meaning
 	$(PY) -m curation dedup $(ON)
 
 filter: .venv/.ready ## columns -> verdict and reason, from the thresholds in CONFIG
 	$(PY) -m curation filter $(ON)
+
+targets: .venv/.ready ## what each published training recipe would reject of the kept clips (TARGETS=)
+	$(PY) -m curation targets $(ON) --config "$(TARGETS)"
 
 caption: .venv/.ready ## captions of the clips that filter kept (CAPTION_CONFIG=)
 	$(PY) -m captioning caption $(CAPTION_ON)
@@ -53,7 +64,7 @@ audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped
 curate: .venv/.ready ## all of the above in one go (FOOTAGE=, DATA=, CONFIG=)
 	$(PY) -m curation split aesthetics dedup filter --footage "$(FOOTAGE)" $(ON)
 	$(PY) -m captioning caption $(CAPTION_ON)
-	$(PY) -m curation filter shard audit $(ON)
+	$(PY) -m curation filter targets shard audit $(ON) --config "$(TARGETS)"
 
 serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment of its own (MODEL=)
 	$(PY) -m captioning serve --model "$(MODEL)" --port $(PORT)
@@ -71,8 +82,11 @@ sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/sample
 evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise
 	$(PY) -m training validate --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" --ckpt_path "$(LAST)"
 
-bench: .venv/.ready ## CPU seconds of the one pass / of bare decoding, measured side by side (FOOTAGE=; needs ffmpeg)
-	$(PY) -m curation bench --footage "$(FOOTAGE)"
+bench: .venv/.ready ## CPU seconds of the one pass / of bare decoding, measured side by side (of a corpus that it makes, or FOOTAGE=; needs ffmpeg)
+	$(PY) -m curation bench $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(FOOTAGE)")
+
+faults: .venv/.ready ## broken and hostile files made from good ones: what becomes of each (FOOTAGE=, EACH=)
+	$(PY) -m curation faults --footage "$(FOOTAGE)" --each $(EACH) $(if $(WORKERS),--workers $(WORKERS))
 
 demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training -> a sampled video
 	$(PY) -m curation demo-footage --footage demo/footage --truth demo/truth.json

@@ -9,29 +9,45 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from curation import dataset, pipeline, storage
 from curation.stage import Abort, Stage
+from curation.stages import dedup as comparing
 from curation.stages import filter as judging
-from curation.stages import inventory, scan, sharding, split
+from curation.stages import inventory, look, scan, sharding, split, triage
+from curation.stages import targets as targeting
 from curation.stages.aesthetics import Aesthetics
 from curation.stages.dedup import Dedup
+from curation.stages.embed import Embed
 from curation.stages.filter import Filter
 from curation.stages.inventory import Inventory
+from curation.stages.look import Look
 from curation.stages.scan import Scan
 from curation.stages.shard import Shard
 from curation.stages.split import Split
+from curation.stages.targets import Targets
+from curation.stages.text import Text
+from curation.stages.triage import Triage
 
-STEPS_OF_SPLIT: dict[str, type[Stage]] = {"inventory": Inventory, "scan": Scan}
+STEPS_OF_SPLIT: dict[str, type[Stage]] = {
+    "inventory": Inventory,
+    "look": Look,
+    "triage": Triage,
+    "scan": Scan,
+}
 STAGES: dict[str, type[Stage]] = {
     "split": Split,
     "aesthetics": Aesthetics,
+    "embed": Embed,
+    "text": Text,
     "dedup": Dedup,
     "filter": Filter,
+    "targets": Targets,
     "shard": Shard,
 }
-COMMANDS = [*STAGES, "audit", "bench", "demo-footage", "demo-report", "demo-picture"]
+COMMANDS = [*STAGES, "audit", "bench", "faults", "demo-footage", "demo-report", "demo-picture"]
 
 
 def parser() -> ArgumentParser:
@@ -45,6 +61,9 @@ def parser() -> ArgumentParser:
     )
     parser.add_argument("--workers", type=int, help="processes at a time; default: one per core")
     parser.add_argument("--rebuild", type=bool, default=False, help="shard: start the shards over")
+    parser.add_argument(
+        "--each", type=int, default=10, help="faults: variants of a file per kind of damage"
+    )
     parser.add_argument(
         "--truth", type=str, help="demo: where the film's true cuts and defects are written"
     )
@@ -90,7 +109,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _run(args: Namespace) -> int:
-    _require(args, "data", unless={"bench", "demo-footage"})
+    _require(args, "data", unless={"bench", "faults", "demo-footage"})
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"{args.workers = }, expected at least 1 (make: WORKERS=)")
     if "split" in args.stages:
@@ -124,15 +143,14 @@ def _require(
 
 
 def _split(args: Namespace) -> bool:
-    """Inventory, scan and split: footage -> clips."""
+    """Inventory, triage where it is enabled, scan and split: footage -> clips."""
     listed = inventory.units(args.inventory, footage=args.footage)
-    inventory.forget_unreadable(listed, data=args.data)
     pipeline.run(args.inventory, listed, data=args.data, workers=args.workers)
-    scanned = scan.units(args.scan, sources=dataset.require(args.data, "sources"))
-    lost = scan.forget_lost(scanned, data=args.data)
-    units = split.units(args.split, scanned, data=args.data)
-    split.forget(units, lost, data=args.data)
-    pipeline.run(args.scan, scanned, data=args.data, workers=args.workers)
+    sources = dataset.require(args.data, "sources")
+    verdicts = _triage(args, sources) if args.triage.enabled else {}
+    scanned = scan.units(args.scan, sources=sources, verdicts=verdicts)
+    written = pipeline.run(args.scan, scanned, data=args.data, workers=args.workers)["units"]
+    units = split.units(args.split, scanned, written, data=args.data, verdicts=verdicts)
     pipeline.run(args.split, units, data=args.data, workers=args.workers)
     videos = dataset.require(args.data, "videos")
     decoded, frames = (
@@ -143,6 +161,13 @@ def _split(args: Namespace) -> bool:
         share = f"{decoded}/{frames} = {decoded / frames:.3f}"
         print(f"            decoded frames / source frames = {share}")
     return True
+
+
+def _triage(args: Namespace, sources: pa.Table) -> dict[str, triage.Verdict]:
+    looked = look.units(args.look, sources=sources)
+    names = pipeline.run(args.look, looked, data=args.data, workers=args.workers)["units"]
+    pipeline.run(args.triage, triage.units(args.triage, data=args.data), data=args.data)
+    return triage.verdicts(args.data, looked, names)
 
 
 def _per_video(name: str) -> Callable[[Namespace], bool]:
@@ -156,12 +181,20 @@ def _per_video(name: str) -> Callable[[Namespace], bool]:
 
 
 def _dedup(args: Namespace) -> bool:
-    pipeline.run(args.dedup, pipeline.unit_of_dataset(args.dedup, data=args.data), data=args.data)
+    pipeline.run(args.dedup, comparing.units(args.dedup, data=args.data), data=args.data)
     return True
 
 
 def _filter(args: Namespace) -> bool:
     pipeline.run(args.filter, judging.units(args.filter, data=args.data), data=args.data)
+    return True
+
+
+def _targets(args: Namespace) -> bool:
+    from curation.audit.targets import tell
+
+    pipeline.run(args.targets, targeting.units(args.targets, data=args.data), data=args.data)
+    tell(args.data)
     return True
 
 
@@ -180,9 +213,15 @@ def _audit(args: Namespace) -> bool:
 def _bench(args: Namespace) -> bool:
     from curation.bench.cost import bench
 
-    _require(args, "footage")
     bench(args.footage)
     return True
+
+
+def _faults(args: Namespace) -> bool:
+    from curation.bench.faults import faults
+
+    _require(args, "footage")
+    return faults(args.footage, each=args.each, workers=args.workers)
 
 
 def _demo_footage(args: Namespace) -> bool:
@@ -212,11 +251,15 @@ def _demo_picture(args: Namespace) -> bool:
 COMMAND: dict[str, Callable[[Any], bool]] = {
     "split": _split,
     "aesthetics": _per_video("aesthetics"),
+    "embed": _per_video("embed"),
+    "text": _per_video("text"),
     "dedup": _dedup,
     "filter": _filter,
+    "targets": _targets,
     "shard": _shard,
     "audit": _audit,
     "bench": _bench,
+    "faults": _faults,
     "demo-footage": _demo_footage,
     "demo-report": _demo_report,
     "demo-picture": _demo_picture,

@@ -10,8 +10,11 @@ on absolute time, never on where a pass began. To add one: a file here, a line b
 
 from curation.meters.borders import Borders
 from curation.meters.damage import Damage
+from curation.meters.detail import Detail
 from curation.meters.exposure import Exposure
 from curation.meters.freeze import Freeze
 from curation.meters.motion import Motion
+from curation.meters.overlay import Overlay
+from curation.meters.phash import Phash
 
-METERS = (Exposure, Motion, Freeze, Borders, Damage)
+METERS = (Exposure, Motion, Freeze, Borders, Detail, Overlay, Phash, Damage)

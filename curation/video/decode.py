@@ -12,6 +12,7 @@ from typing import Any
 import av.error
 import numpy as np
 
+from curation.video import exif
 from curation.video.open import (
     Probe,
     Source,
@@ -99,6 +100,8 @@ class DecodePass:
                     self.num_owned += 1
                 elif self.num_frames - self.num_owned == self.segment.overlap:
                     break
+                if self.probe.image_extension and exif.is_mirrored(exif.file_bytes(self.path)):
+                    exif.flip(picture)
                 yield self._frame(picture)
                 if self.probe.image_extension:
                     return
@@ -126,13 +129,9 @@ class DecodePass:
                         for picture in packet.decode():
                             if start_pts is None or picture.pts is None or picture.pts >= start_pts:
                                 yield picture
-                    except MemoryError:
-                        raise  # to go on would give fewer frames than another machine gives
                     except (av.error.FFmpegError, ValueError):
                         self.decode_errors += 1
                 return
-            except MemoryError:
-                raise
             except av.error.FFmpegError:
                 # damaged container: go on behind the damage, as a player would
                 self.decode_errors += 1
