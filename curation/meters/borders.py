@@ -1,9 +1,10 @@
 """Letterbox and pillarbox: black bars that stay over the whole clip, and the box between them.
 
 A row or column belongs to a bar when its brightest pixel stays below 24 of 255 (FFmpeg's cropdetect
-limit) in every frame of the clip that is not black itself. A row of the small picture is 1/72 of a
-16:9 frame; twice a second the edges are looked up in the full picture, to a row of its own. There
-the picture must begin along a line: what is lit first at a point or two is a dark scene, no bar.
+limit) in every look at the clip, eight a second, but black ones. A row of the small picture is 1/72
+of a 16:9 frame; twice a second the edges are looked up in the full picture, to a row of its own.
+There the picture must begin along a line: what is lit first at a point or two is a dark scene, no
+bar.
 """
 
 from typing import Any, ClassVar
@@ -17,7 +18,8 @@ from curation.video.decode import turn
 from curation.video.picture import LIMITED_TO_FULL, TURNS, Picture, is_full_range
 
 BAR_LUMA = 24
-LOOKS_PER_S = 2.0
+LOOKS_PER_S = 8.0
+EXACT_LOOKS_PER_S = 2.0
 EDGE_PX = 4  # within which a picture begins: coding softens its edge
 EDGE_LIT = 0.15  # of the line, in one look at least: a shadow that ends in a corner lights 0.05
 SIDES = ("top", "bottom", "left", "right")
@@ -25,7 +27,7 @@ NOT_LOOKED = (np.nan,) * 8
 
 
 class Borders:
-    """Per frame the rows and columns that are dark up to the first lit one, from each side, and
+    """Per look the rows and columns that are dark up to the first lit one, from each side, and
     twice a second the same as exact shares of the frame.
     """
 
@@ -40,12 +42,14 @@ class Borders:
     )
 
     def update(self, picture: Picture) -> tuple | None:
+        if not picture.begins(LOOKS_PER_S):
+            return None
         dark = dark_sides(picture.luma)
         if dark is None:
             return None  # a black frame has no bars
         height, width = picture.luma.shape
         exact = NOT_LOOKED
-        if picture.frame is not None and picture.begins(LOOKS_PER_S):
+        if picture.frame is not None and picture.begins(EXACT_LOOKS_PER_S):
             exact = exact_sides(picture, dark)
         return (*dark, height, width, *exact)
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 STRIDE = 8  # pixels: the side of the patches that the flow is made of
-ROUNDS = 4  # of reweighting; four more move the shift by less than 0.02 px
+ROUNDS = 3  # of reweighting; five more move the shift by less than 0.03 px
 NOISE_PX = 0.05  # how far the flow of a still point strays
 DOUBT = 0.3  # of the mean squared disagreement: a point that disagrees by as much counts a quarter
 FEW_POINTS = 0.1  # of the grid: fewer do not speak for the camera

@@ -26,11 +26,12 @@ GREY_SPREAD = 3.0  # of 255, standard deviation: an empty wall's light falls off
 GREY_CHROMA = 2.0  # of 128, mean distance from grey
 NEUTRAL = 128
 GREY = np.full((LONG_SIDE_PX, LONG_SIDE_PX), NEUTRAL, np.uint8)
-LOOKS_PER_S = 2.0  # at contrast and colour, which do not change from frame to frame
+LOOKS_PER_S = 8.0  # a fade to black takes a quarter of a second
+SLOW_LOOKS_PER_S = 2.0  # at contrast and colour
 
 
 class Exposure:
-    """Brightness of every frame; contrast and colour twice a second."""
+    """Brightness eight times a second; contrast and colour twice."""
 
     record: ClassVar[np.dtype] = np.dtype(
         [
@@ -53,10 +54,12 @@ class Exposure:
         }
     )
 
-    def update(self, picture: Picture) -> tuple:
+    def update(self, picture: Picture) -> tuple | None:
+        if not picture.begins(LOOKS_PER_S):
+            return None
         mean, black, blown, flat = measure(picture.luma)
         grey = flat and not (black or blown) and colour(picture.u, picture.v) <= GREY_CHROMA
-        if not picture.begins(LOOKS_PER_S):
+        if not picture.begins(SLOW_LOOKS_PER_S):
             return mean, black, blown, grey, np.nan, np.nan
         contrast = percentile_range(picture.histogram)
         return mean, black, blown, grey, contrast, colour(picture.u, picture.v)

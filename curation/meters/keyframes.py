@@ -1,8 +1,8 @@
 """Pictures of each clip for later models and pages, kept from the one pass.
 
-The cuts are known only after it, so a picture is kept as JPEG once a second, and three frames after
-every sudden change, which may be a cut (25 KB each: about 100 MB for an hour). A clip gets up to
-three of them.
+The cuts are known only after it, so a picture is kept as JPEG every two seconds, and three frames
+after every sudden change, which may be a cut (25 KB each: about 60 MB for an hour). A clip gets up
+to three of them.
 """
 
 from bisect import bisect_left
@@ -15,7 +15,7 @@ from curation.video.open import Source
 from curation.video.picture import Picture, jpeg
 
 POSITIONS = (0.1, 0.5, 0.9)
-SAMPLES_PER_S = 1.0
+SAMPLES_PER_S = 0.5
 SUDDEN_CHANGE = 8.0  # of 255: a mean change that may be a cut
 SUDDEN_RATIO = 2.0  # ... when it is this much larger than the one before; else it is motion
 FRAMES_AFTER_CUT = 3  # by then a transition between fields or a short fade is over
@@ -24,17 +24,18 @@ FRAMES_AFTER_CUT = 3  # by then a transition between fields or a short fade is o
 class Thumbs:
     """Fed every frame of a segment once; `jpegs` by frame afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, decode: DecodePass) -> None:
+        self.decode = decode
         self.jpegs: dict[int, bytes] = {}
         self.changed = -1
 
-    def update(self, picture: Picture, decode: DecodePass) -> None:
+    def update(self, picture: Picture) -> None:
         if picture.change > SUDDEN_CHANGE and picture.before is not None:
             if picture.change > SUDDEN_RATIO * picture.before.change:
                 self.changed = picture.index
         if picture.begins(SAMPLES_PER_S) or picture.index == self.changed + FRAMES_AFTER_CUT:
             self.jpegs[picture.index] = jpeg(
-                picture.frame, display=decode.display_size(), rotation=decode.rotation
+                picture.frame, display=self.decode.display_size(), rotation=self.decode.rotation
             )
 
 

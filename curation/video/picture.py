@@ -1,8 +1,8 @@
 """A decoded frame made small, upright and full-range: what the meters look at.
 
-Planes are taken from the decoder as they are and halved by 2x2 boxes until near the wanted size:
-0.04 of the decode at 720p, where a full-size RGB copy costs 0.2 and OpenCV's area filter at an odd
-ratio as much.
+Planes are taken from the decoder as they are and brought near the wanted size by the cheapest
+filters that are exact enough: 0.04 of the decode at 720p, where a full-size RGB copy costs 0.2 and
+OpenCV's area filter at an odd ratio as much.
 """
 
 import math
@@ -20,6 +20,7 @@ LIMITED_TO_FULL = np.clip((np.arange(256) - 16.0) * 255 / 219 + 0.5, 0, 255).ast
 # AVColorSpace: weights of red and blue in luma (BT.709; FCC, BT.470BG and SMPTE 170M; BT.2020)
 KR_KB = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114)}
 KR_KB |= {9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+FAR_LARGER = 8  # times as wide and high
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -42,12 +43,15 @@ class Picture:
         """uint8, as displayed; luma (h, w) with 0 = black and 255 = white, long side 128; u and v
         (h / 2, w / 2)."""
         self.before = before
-        """The picture before, which has forgotten its own."""
+        """The picture before."""
         self.frame = frame
         """The decoder's av.VideoFrame, as stored: not turned, any pixel format."""
         self.is_corrupt = is_corrupt
-        if before is not None:
-            before.before = before.frame = None
+
+    def forget(self) -> None:
+        """Let go of the full frame and of the picture before, once every meter has seen this."""
+        self.before = self.frame = None
+        self.__dict__.pop("detail", None)
 
     def begins(self, per_s: float) -> bool:
         """Whether this is the first frame of one of the equal stretches of 1 / per_s seconds.
@@ -138,8 +142,16 @@ def plane_array(plane: Any) -> np.ndarray:
 def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An 8-bit plane at size = (width, height): halved by 2x2 boxes while at least twice as large,
     then linear.
+
+    What is far larger is first looked at in 16 or 64 places per pixel wanted. That leaves most of
+    its memory unread, 0.3 of the time at 1080p, and is as near to the mean of all (0.6 of 255).
     """
     width, height = size
+    factor = min(image.shape[1] // width, image.shape[0] // height)
+    if factor >= FAR_LARGER:
+        times = 4 if factor >= 2 * FAR_LARGER else 2
+        places = width * times, height * times
+        image = cv2.resize(image, places, interpolation=cv2.INTER_LINEAR)
     while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
         # an even size is halved exactly; the odd last row or column weighs nothing
         even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]
