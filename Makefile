@@ -15,7 +15,7 @@ export PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy g
 SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
-ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+ON = --config "$(CONFIG)" $(if $(OVERLAY),--config "$(OVERLAY)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--wor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo; echo "variables: FOOTAGE=$(FOOTAGE) DATA=$(DATA) CONFIG=$(CONFIG) WORKERS=(cores) RAY_ADDRESS="
+	@echo; echo "variables: FOOTAGE=$(FOOTAGE) DATA=$(DATA) CONFIG=$(CONFIG) OVERLAY=(another YAML over it) WORKERS=(cores) RAY_ADDRESS="
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -16,7 +16,7 @@ from curation import dataset, pipeline, storage
 from curation.stage import Abort, Stage
 from curation.stages import dedup as comparing
 from curation.stages import filter as judging
-from curation.stages import inventory, look, scan, sharding, split, triage
+from curation.stages import inventory, look, scan, sharding, split, triage, verdict
 from curation.stages import targets as targeting
 from curation.stages.aesthetics import Aesthetics
 from curation.stages.dedup import Dedup
@@ -163,11 +163,11 @@ def _split(args: Namespace) -> bool:
     return True
 
 
-def _triage(args: Namespace, sources: pa.Table) -> dict[str, triage.Verdict]:
+def _triage(args: Namespace, sources: pa.Table) -> dict[str, verdict.Verdict]:
     looked = look.units(args.look, sources=sources)
     names = pipeline.run(args.look, looked, data=args.data, workers=args.workers)["units"]
     pipeline.run(args.triage, triage.units(args.triage, data=args.data), data=args.data)
-    return triage.verdicts(args.data, looked, names)
+    return verdict.verdicts(args.data, looked, names)
 
 
 def _per_video(name: str) -> Callable[[Namespace], bool]:

@@ -10,28 +10,34 @@ Each unit is one block of a Ray Data pipeline and so one task: a decoder that cr
 deadline or asks for too much memory takes its worker process down, is tried once more when the rest
 is done, and then its rows are recorded as failed.
 
-A failure that may have passed by the next run (a source that vanished, a worker killed for memory)
-is written under another name than the unit's, so the unit stays undone and what was made of the
-failed rows is named by other files than what will be made of good ones.
+What a unit's attempt does is in attempt.py, how its rows are counted in account.py.
 """
 
-import contextlib
-import errno
 import functools
 import logging
 import os
 import sys
 import time
-import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation import storage
+from curation.account import conserve, remove_stale, summary
+from curation.attempt import (
+    AGAIN,
+    CRASHED,
+    DEADLINE,
+    DONE,
+    OUT_OF_MEMORY,
+    STOPPED,
+    give_up,
+    overrun_url,
+    run_unit,
+)
 from curation.dataset import (
     columns_of,
     fewest_files,
@@ -46,20 +52,10 @@ from curation.dataset import (
     unit_url,
     write_manifest,
 )
-from curation.deadline import kill_this_process_after
-from curation.memory import hold_at_most, killed_for_memory
-from curation.stage import STAGE_FAILED, Abort, Stage, Tables, Unit, conform
-from curation.storage import VANISHED, SourceError
+from curation.memory import killed_for_memory
+from curation.stage import Abort, Stage, Unit
 
-ATTEMPTS = 2
 HEAVY_TABLES = {"keyframes", "media", "segments", "thumbs"}  # pictures are read a unit at a time
-DONE, STOPPED, NO_MEMORY = "done", "stopped", "no memory"
-CRASHED, DEADLINE, OUT_OF_MEMORY = "decoder_crashed", "deadline", "out_of_memory"
-PASSING = {VANISHED, "unreadable", "source_changed", STAGE_FAILED, OUT_OF_MEMORY}
-"""Error codes of failures that the next run tries again."""
-AGAIN = ".again"  # ends the name of a unit that failed so
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no fault of the data being read
-NETWORK_LIBRARIES = {"botocore", "aiohttp"}  # below s3fs, which passes some of their errors on
 
 
 def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()) -> None:
@@ -199,7 +195,7 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
         for unit, result in _second_attempts(stage, list(lost.values()), data=data):
             cpu_s += _seconds(stage, result)
             if result["status"] != DONE:
-                _quarantine(stage, unit, error=result["message"], data=data)
+                give_up(stage, unit, code=result["status"], data=data)
             bar.update(unit.num_rows)
     return cpu_s
 
@@ -207,7 +203,8 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
 def _seconds(stage: Stage, result: dict[str, Any]) -> float:
     """The CPU seconds of a result. Raises Abort where it says that the run cannot go on."""
     if result["status"] == STOPPED:
-        raise Abort(f"{stage.name} stopped: {result['message']}. Run the same command to continue.")
+        cause = result["message"].removesuffix(storage.CONTINUE)
+        raise Abort(f"{stage.name} stopped: {cause}{storage.CONTINUE}")
     return result["cpu_s"]
 
 
@@ -242,26 +239,16 @@ def _second_attempts(
             except ray.exceptions.RayError as error:
                 # only where it ran alone does the clock tell what its decoder did
                 is_late = len(group) == 1 and time.monotonic() - started >= stage.deadline_s
-                if is_late or storage.exists(_overrun_url(data, unit)):
+                no_memory = isinstance(error, ray.exceptions.OutOfMemoryError)
+                if is_late or storage.exists(overrun_url(data, unit)):
                     code = DEADLINE
-                elif isinstance(error, ray.exceptions.OutOfMemoryError):
+                elif no_memory or killed_for_memory() > before:
                     code = OUT_OF_MEMORY
                 else:
-                    code = OUT_OF_MEMORY if killed_for_memory() > before else CRASHED
-                result = {"status": code, "message": _last_words(stage, code), "cpu_s": 0.0}
-                storage.remove(_overrun_url(data, unit))
-            if result["status"] == NO_MEMORY:
-                result["message"] = _last_words(stage, OUT_OF_MEMORY)
+                    code = CRASHED
+                result = {"status": code, "cpu_s": 0.0}
+                storage.remove(overrun_url(data, unit))
             yield unit, result
-
-
-def _last_words(stage: Stage, code: str) -> str:
-    reason = {
-        CRASHED: "its worker process died",
-        DEADLINE: f"not finished after {stage.deadline_s:g} s",
-        OUT_OF_MEMORY: "it asked for more memory than there is or than a unit may have",
-    }[code]
-    return f"{code}: {reason} in each of {ATTEMPTS} attempts"
 
 
 def _check_worker(stage: Stage) -> None:
@@ -330,161 +317,6 @@ def _fetch(shared: Any) -> Any:
     return ray.get(shared)
 
 
-def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str, Any]:
-    """Read, run, check, commit one unit.
-
-    Nothing is raised: what went wrong with the data is in the rows, anything else stops the run.
-    """
-    cpu = time.process_time()
-    result = {"unit": unit.key, "status": DONE, "rows": unit.num_rows, "cpu_s": 0.0, "message": ""}
-    try:
-        with _deadline(stage, unit, data=data, isolated=isolated):
-            tables = _read_unit(unit)
-            with _memory(stage, isolated=isolated):
-                written = _run_stage(stage, tables)
-            _commit_unit(stage, unit, written, data=data)
-    except MemoryError:
-        result |= {"status": NO_MEMORY if isolated else STOPPED, "message": "no memory is left"}
-    except Abort as error:
-        result |= {"status": STOPPED, "message": str(error)}
-    except Exception as error:
-        traceback.print_exc()
-        result |= {"status": STOPPED, "message": f"{type(error).__name__}: {error}"}
-    return result | {"cpu_s": time.process_time() - cpu}
-
-
-def _run_stage(stage: Stage, tables: Tables) -> Tables:
-    try:
-        return stage.run(tables)
-    except (Abort, MemoryError):
-        raise
-    except SourceError as error:
-        return stage.failed(tables, error=str(error))
-    except Exception as error:
-        if _is_outside_the_data(error):
-            raise
-        # what a stage did not foresee is recorded against its rows, and the rest goes on
-        traceback.print_exc()
-        return stage.failed(tables, error=f"{STAGE_FAILED}: {type(error).__name__}: {error}")
-
-
-def _is_outside_the_data(error: Exception) -> bool:
-    """Whether a disk or a network failed: the same rows may be fine a minute later."""
-    library = type(error).__module__.split(".")[0]
-    if library == "av":  # reads bytes that we give it: any errno that it reports is the footage's
-        return False
-    return (
-        library in NETWORK_LIBRARIES
-        or isinstance(error, ConnectionError | TimeoutError)
-        or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
-    )
-
-
-def _read_unit(unit: Unit) -> Tables:
-    tables = {
-        name: storage.read_tables(files, columns=unit.columns.get(name))
-        for name, files in unit.files.items()
-        if files
-    }
-    return tables if unit.rows is None else tables | {"rows": unit.rows}
-
-
-def _commit_unit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> None:
-    assert set(written) == set(stage.writes), f"{stage.name} wrote {sorted(written)}"
-    primary = next(iter(stage.writes))
-    assert written[primary].num_rows == unit.num_rows, (
-        f"{stage.name}: {written[primary].num_rows} rows out of {unit.num_rows} in"
-    )
-    name = unit.key + AGAIN if _may_pass(written[primary]) else unit.key
-    for table in reversed(list(stage.writes)):  # the first table last: it marks the unit as done
-        storage.write_table(
-            unit_url(data, table, name), conform(written[table], stage.writes[table])
-        )
-
-
-def _may_pass(rows: pa.Table) -> bool:
-    """Whether a row failed for a reason that the next run may not find."""
-    errors = rows["error"].to_pylist() if "error" in rows.column_names else []
-    return any(error is not None and error.split(":")[0] in PASSING for error in errors)
-
-
-def _deadline(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> Any:
-    """The unit's time limit in a worker process; none in the driver, which must not be killed."""
-    if not isolated:
-        return contextlib.nullcontext()
-    marker = _overrun_url(data, unit)
-    return kill_this_process_after(stage.deadline_s, leave_word=lambda: storage.commit(marker, b""))
-
-
-def _memory(stage: Stage, *, isolated: bool) -> Any:
-    """The unit's limit of memory in a worker process."""
-    if not isolated or stage.memory_gb is None:
-        return contextlib.nullcontext()
-    return hold_at_most(stage.memory_gb)
-
-
-def _overrun_url(data: str, unit: Unit) -> str:
-    return storage.join(data, "runs", "overrun", unit.key)
-
-
-def _quarantine(stage: Stage, unit: Unit, *, error: str, data: str) -> None:
-    _commit_unit(stage, unit, stage.failed(_read_unit(unit), error=error), data=data)
-
-
-# -- accounting ------------------------------------------------------------------------------------
-
-
-def conserve(stage: Stage, names: list[str], *, num_rows: int, data: str) -> dict[str, int]:
-    """Rows in = kept + rejected + failed, counted on the unit files written. Raises Abort when a
-    row is lost.
-    """
-    primary = next(iter(stage.writes))
-    files = [unit_url(data, primary, name) for name in names]
-    columns = [c for c in ("reject", "error", "keep") if c in stage.writes[primary].names]
-    table = (
-        storage.read_tables(files, columns=[stage.writes[primary].names[0], *columns])
-        if files
-        else None
-    )
-    counts = (
-        verdicts(table) if table is not None else {"rows": 0, "kept": 0, "rejected": 0, "failed": 0}
-    )
-    if counts["rows"] != num_rows:
-        raise Abort(f"{stage.name} lost rows: {num_rows} went in, {counts['rows']} came out")
-    return counts
-
-
-def verdicts(table: pa.Table) -> dict[str, int]:
-    """Counts of kept, rejected (a reason in `reject`) and failed (a reason in `error`) rows."""
-    rows = table.num_rows
-    none = pa.chunked_array([pa.nulls(rows, pa.string())])
-    error = table["error"] if "error" in table.column_names else none
-    reject = table["reject"] if "reject" in table.column_names else none
-    failed = pc.sum(pc.is_valid(error)).as_py() or 0
-    rejected = pc.sum(pc.and_(pc.is_valid(reject), pc.is_null(error))).as_py() or 0
-    return {"rows": rows, "kept": rows - rejected - failed, "rejected": rejected, "failed": failed}
-
-
-def remove_stale(stage: Stage, names: Iterable[str], *, data: str) -> None:
-    """Remove unit files that the stage's inputs and config no longer name."""
-    current = set(names)
-    for table in stage.writes:
-        for file in storage.list_files(tables_url(data, table), ".parquet"):
-            if Path(file).stem not in current:
-                storage.remove(file)
-
-
-def summary(record: dict[str, Any]) -> str:
-    """The line that ends a stage."""
-    counts, seconds = record["counts"], record["seconds"]
-    return (
-        f"{record['stage']:<12}{counts['rows']:>8} rows = {counts['kept']} kept"
-        f" + {counts['rejected']} rejected + {counts['failed']} failed"
-        f" | {counts['units']} units, {counts['units_done_before']} done before"
-        f" | {seconds['wall']:.1f} s wall, {seconds['cpu']:.1f} s CPU"
-    )
-
-
 def _progress(stage: Stage, units: list[Unit]) -> Any:
     from tqdm import tqdm
 
@@ -507,16 +339,20 @@ def connect(workers: int | None = None) -> None:
     # a worker killed for memory has its second attempt like one that crashed
     os.environ["RAY_task_oom_retries"] = "0"
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code())
-    else:
-        ray.init(
-            num_cpus=workers or os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=256 << 20,  # only unit lists and results of one row travel
-        )
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code())
+        else:
+            ray.init(
+                num_cpus=workers or os.cpu_count(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=256 << 20,  # only unit lists and results of one row travel
+            )
+    except Exception as error:  # no narrower class: a cluster that is down, a machine too busy
+        words = str(error).strip().splitlines()[0]
+        raise Abort(f"Ray did not start ({words}){storage.CONTINUE}") from error
     _quiet()
 
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from curation.stage import Abort
 
 TEMPORARY = ".tmp-"
+CONTINUE = "; run the same command to continue"  # ends the word of what stops a run
 VANISHED = "vanished"  # error code of a source that was listed and is not there
 READ_AHEAD_BYTES = 4 << 20  # of a remote video: a second or two of it
 WILDCARD = re.compile(r"[*?\[]")
@@ -114,10 +115,8 @@ def commit(url: str, data: bytes | Path) -> None:
 
 def _unwritable(url: str, error: OSError) -> Abort:
     """Whatever is wrong is wrong with the disk or the folder, and not with a row."""
-    return Abort(
-        f"{url} cannot be written ({error.strerror or error}); "
-        f"see to the disk or the folder, then run the same command to continue"
-    )
+    cause = error.strerror or error
+    return Abort(f"{url} cannot be written ({cause}), see to the disk or the folder{CONTINUE}")
 
 
 def _write(source: IO[bytes], target: Path) -> None:

@@ -110,6 +110,7 @@ class _Known:
             planes = small_planes(frame.picture, size=size, rotation=self.decode.rotation)
             self.prints.append(fingerprint(planes[0]))
         self.num_frames = len(self.prints)
+        self.edges_s = self.decode.edges_s()
         self.num_bytes = path.stat().st_size
         self.stream = self.decode.probe.stream_index
         self.is_image = self.decode.probe.image_extension is not None
@@ -120,7 +121,7 @@ class _Known:
         return Order(
             start=start,
             end=end,
-            fps=mean_fps(decode.edges_s()[start : end + 1]),
+            fps=mean_fps(self.edges_s[start : end + 1]),
             look=Look(decode.display_size(), is_interlaced=is_interlaced),
             pixel_format=probe.pixel_format,
             rotation=decode.rotation,

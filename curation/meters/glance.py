@@ -32,6 +32,7 @@ MOST_UNEVEN = 0.6  # of the pixels: a page of print has less, foliage more
 LEAST_FILLED = 0.4  # of the box, by the strokes and the gaps between them
 RING_EDGES = 0.15  # of the pixels around it: neighbouring lines and a frame
 LEAST_ASPECT = 2.0  # of a word
+MOST_BETWEEN = 0.4  # of a line's pixels are neither ink nor ground; writing 0.1 to 0.25, rock 0.55
 STROKES_PER_HEIGHT = 0.5  # of its length: an i and a gap take up to two heights
 
 
@@ -59,8 +60,7 @@ class Glance(NamedTuple):
 def glance(picture: Picture) -> Glance:
     luma = picture.luma
     detail = work_size(picture.detail)
-    top, bottom, left, right = inside_bars(luma)
-    whole = frequencies(luma[top:bottom, left:right])[0]
+    whole = frequencies(luma, inside_bars(luma))[0]
     looks = whole[None].astype(np.float32) / PHASH_STEPS
     return Glance(
         dark_pct=100 * (1 - share_above(luma, BLACK_LUMA - 1)),
@@ -152,7 +152,10 @@ def _ground_is_even(sums: np.ndarray, x: int, y: int, width: int, height: int) -
 def _is_written(box_HW: np.ndarray) -> bool:
     """Whether rows of pixels through the box cross many strokes of two tones, ink and ground."""
     low, high = float(box_HW.min()), float(box_HW.max())
-    ink = box_HW > (low + high) / 2
+    shade = (box_HW - low) / max(1.0, high - low)
+    if np.mean((0.25 < shade) & (shade < 0.75)) > MOST_BETWEEN:
+        return False
+    ink = shade > 0.5
     crossings = np.count_nonzero(ink[:, 1:] != ink[:, :-1], axis=1)
     height, width = box_HW.shape
     rows = np.sort(crossings)[-max(1, height // 2) :]  # ascenders cross fewer

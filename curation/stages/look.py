@@ -4,21 +4,19 @@ First half of triage, optional. The file is demuxed once, which gives the stamps
 every packet, and only keyframes are decoded (about 0.04 of a decode). What is written are measures;
 which stretches they condemn is asked later, by `triage`, so that other thresholds cost no decoding.
 
-Between two looks the packets bear witness: a picture that was not there before costs the encoder
-about what a keyframe of it costs, whether it comes at once or fades in. So the columns of a stretch
-say how much was coded in it, against what the source's own keyframes take.
+What lies between two looks is told by the packets (`curation.meters.packets`).
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import cv2
-import numpy as np
 import pyarrow as pa
 
 from curation import storage
 from curation.clip import hash_128
 from curation.meters.glance import Glance, glance
+from curation.meters.packets import stretches
 from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.stages.aesthetics import Aesthetics
 from curation.stages.scan import admitted
@@ -63,17 +61,17 @@ LOOKS = pa.schema(
         "change_pct": pa.float32(),  # mean luma difference to the next look; null for the last
         # most that was coded in a second, keyframes apart, of what a keyframe of the source takes
         "coded_pct": pa.float32(),
-        # but for keyframes, of the larger keyframe at its ends, or half of what one of the source
+        # keyframes apart, of the larger keyframe at its ends, or of half of what one of the source
         # takes where both are smaller
         "largest_packet_pct": pa.float32(),
+        "second_packet_pct": pa.float32(),  # the largest half a second or more from that one
+        "early_packet_pct": pa.float32(),  # the largest so near its beginning that cuts are missed
+        "is_due": pa.bool_(),  # the next look came by the encoder's longest distance, not by a cut
     }
 )
 PICTURES = pa.schema(
     {"video_id": pa.string(), "frame": pa.int64(), "time_s": pa.float64(), "jpeg": pa.binary()}
 )
-
-KEY_PERCENTILE = 90  # a source half black has keyframes of 200 bytes: what a full picture takes
-LEAST_KEY_BPP = 0.1  # bits a pixel; keyframes of pictures worth keeping have 0.2 to 1
 
 
 @dataclass(frozen=True)
@@ -173,6 +171,7 @@ def look(
         found.append((Key(key.packet, key.pts, key.time_s, None), glance(picture)))
         if pictures:
             jpegs.append(jpeg(key.picture, display=display, rotation=rotation))
+        picture.forget()
         before = picture
     stamps = [key.pts for key, _ in found]
     if not stamps or stamps != sorted(stamps):
@@ -189,39 +188,6 @@ def look(
         "end_s": last * keys.time_base,
     }
     return facts, looks, jpegs
-
-
-def stretches(keys: KeyPass, looks: list[Key], *, num_pixels: int) -> list[dict[str, Any]]:
-    """What the packets say of each look and of the stretch up to the next."""
-    order = np.argsort(keys.pts)
-    pts = np.array(keys.pts)[order]
-    num_bytes = np.array(keys.num_bytes)[order].astype(np.float64)
-    is_key = np.array(keys.is_key)[order]
-    key_bytes = [float(keys.num_bytes[look.packet]) for look in looks]
-    full = max(float(np.percentile(key_bytes, KEY_PERCENTILE)), LEAST_KEY_BPP * num_pixels / 8)
-    # bytes other than keyframes' before each packet, and in the second that begins with it
-    before = np.concatenate([[0], np.cumsum(np.where(is_key, 0, num_bytes))])
-    a_second = round(1 / keys.time_base)
-    frames = np.searchsorted(pts, [look.pts for look in looks]).tolist()
-    rows = []
-    for i, (look, start) in enumerate(zip(looks, frames, strict=True)):
-        end = frames[i + 1] if i + 1 < len(looks) else len(pts)
-        end_pts = int(pts[end]) if end < len(pts) else int(pts[-1]) + keys.last_ticks
-        seconds = np.minimum(np.searchsorted(pts, pts[start:end] + a_second), end)
-        inner = np.where(is_key, 0, num_bytes)[start + 1 : end]
-        bound = max(*key_bytes[i : i + 2], full / 2)
-        rows.append(
-            {
-                "pts": look.pts,
-                "frame": start,
-                "time_s": look.time_s,
-                "length_s": (end_pts - look.pts) * keys.time_base,
-                "num_frames": end - start,
-                "coded_pct": 100 * float((before[seconds] - before[start:end]).max()) / full,
-                "largest_packet_pct": 100 * inner.max(initial=0) / bound,
-            }
-        )
-    return rows
 
 
 def _score(looks: list[dict[str, Any]], jpegs: list[bytes], stage: Aesthetics) -> None:

@@ -6,7 +6,7 @@ frame are numbers (about 300 bytes); where the cuts are is asked later, by `spli
 thresholds cost no decoding.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,16 +17,17 @@ import pyarrow as pa
 from curation import storage
 from curation.memory import DECODING_GB
 from curation.meters import METERS
-from curation.meters.cuts import REACH, Cuts, Detector
+from curation.meters.cuts import OVERLAP, REACH, Cuts, Detector
 from curation.meters.keyframes import Thumbs
 from curation.meters.record import Log, between
 from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.stages.inventory import SIDECAR_SUFFIXES, is_sidecar, stem
+from curation.stages.segments import WHOLE_RUN, segments
+from curation.video.batch import batches, pictured
 from curation.video.decode import WHOLE, DecodePass, Segment
 from curation.video.open import Source, VideoError
-from curation.video.picture import Picture, fingerprint, small_planes, small_size
+from curation.video.picture import fingerprint
 
-MAX_SOURCE_FRAMES = 12 * 3600 * 120
 METER_COLUMN = {meter: f"meter_{meter.__name__.lower()}" for meter in METERS}
 
 SEGMENTS = pa.schema(
@@ -37,11 +38,8 @@ SEGMENTS = pa.schema(
         ("num_bytes", pa.int64()),
         ("segment", pa.int32()),
         ("num_segments", pa.int32()),
-        (
-            "starts_run",
-            pa.bool_(),
-        ),  # nothing before it is decoded: the source's beginning, or triage
-        ("start_frame", pa.int64()),  # as the stamps promise, to be compared with what came out
+        ("starts_run", pa.bool_()),  # whether nothing is decoded before it
+        ("start_frame", pa.int64()),  # by the stamps, to be compared with what came out
         ("end_frame", pa.int64()),  # the same; null where the run ends with the source
         ("reject", pa.string()),
         ("error", pa.string()),
@@ -136,7 +134,7 @@ class Scan(Stage):
 
 def _stretch(row: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `scan` from a unit's row."""
-    overlap = 0 if row["end_pts"] is None else REACH
+    overlap = 0 if row["end_pts"] is None else OVERLAP
     segment = Segment(row["start_pts"], row["end_pts"], overlap)
     return {"segment": segment, "is_first": row["starts_run"]}
 
@@ -161,24 +159,30 @@ def scan(
     is nothing to see.
 
     Frames are numbered from the segment's beginning. The first REACH of them, whose measures may
-    depend on what lies before, are left to the segment before, which decodes as many beyond its
-    end.
+    depend on what lies before, are left to the segment before, which decodes OVERLAP frames
+    beyond its end.
     """
     cv2.setNumThreads(1)  # one task, one core
     decode = DecodePass(source, segment=segment, fast=knobs.profile == "fast")
-    cuts, logs, thumbs = Cuts(detector=knobs.detector), [Log(meter()) for meter in METERS], Thumbs()
+    cuts, logs, thumbs = (
+        Cuts(detector=knobs.detector),
+        [Log(meter()) for meter in METERS],
+        Thumbs(decode),
+    )
     fingerprints: list[bytes] = []
     frame_bytes: list[int] = []
-    for picture, num_bytes in pictures(decode, max_source_s=knobs.max_source_s):
-        cuts.update(picture)
-        for log in logs:
-            log.update(picture)
-        thumbs.update(picture, decode)
-        if decode.num_owned == decode.num_frames:
-            fingerprints.append(fingerprint(picture.luma))
-            frame_bytes.append(num_bytes)
+    before = None
+    for frames in batches(decode, max_source_s=knobs.max_source_s):
+        pictures = pictured(frames, decode, before=before)
+        for see in (cuts.update, *(log.update for log in logs), thumbs.update):
+            for picture in pictures:
+                see(picture)
+        fingerprints += [fingerprint(picture.luma) for picture in pictures]
+        frame_bytes += [frame.num_bytes for frame in frames]
+        before = pictures[-1]
     owned = decode.num_owned
-    seen = {"start": 0 if is_first else REACH, "end": owned + segment.overlap, "offset": 0}
+    end = owned + min(segment.overlap, REACH)
+    seen = {"start": 0 if is_first else REACH, "end": end, "offset": 0}
     width, height = decode.display_size()
     found = {
         "container": decode.probe.container,
@@ -199,8 +203,8 @@ def scan(
         "decode_errors": decode.decode_errors,
         "last_duration_s": decode.last_duration_s,
         "times_s": np.array(decode.times_s[:owned]).tobytes(),
-        "frame_bytes": np.array(frame_bytes, np.int32).tobytes(),
-        "fingerprints": b"".join(fingerprints),
+        "frame_bytes": np.array(frame_bytes[:owned], np.int32).tobytes(),
+        "fingerprints": b"".join(fingerprints[:owned]),
         "scores": cuts.scores()[seen["start"] : seen["end"]].tobytes(),
     }
     for log in logs:
@@ -209,37 +213,15 @@ def scan(
     return found, kept
 
 
-def pictures(decode: DecodePass, *, max_source_s: float) -> Iterator[tuple[Picture, int]]:
-    """Every frame of the pass as the meters see it, and the bytes of its packet."""
-    size = (0, 0)
-    before = None
-    for frame in decode:
-        if frame.index == 0:
-            size = small_size(*decode.display_size())
-        if frame.time_s - decode.times_s[0] > max_source_s:
-            raise VideoError("too_long", f"more than {max_source_s:g} s of footage")
-        if frame.index == MAX_SOURCE_FRAMES:
-            raise VideoError("too_many_frames", f"more than {MAX_SOURCE_FRAMES} frames")
-        planes = small_planes(frame.picture, size=size, rotation=decode.rotation)
-        picture = Picture(
-            frame.index,
-            frame.time_s,
-            planes,
-            before=before,
-            frame=frame.picture,
-            is_corrupt=decode.corrupt[-1],
-        )
-        yield picture, frame.num_bytes
-        before = picture
-
-
 # -- units -----------------------------------------------------------------------------------------
 
 
 def units(stage: Scan, *, sources: pa.Table, verdicts: dict[str, Any] | None = None) -> list[Unit]:
     """One unit per source, or per segment of a long one; of a source of which triage has rejected
-    something (curation.stages.triage.Verdict by uri), per segment of what it has left.
+    something (curation.stages.verdict.Verdict by uri), per segment of what it has left.
     """
+    # the other detectors' state runs from the beginning on
+    every_s = stage.segment_s if stage.detector == "network" else math.inf
     found = []
     for source, reject in admitted(sources):
         points = source.pop("division_points") or []
@@ -247,7 +229,8 @@ def units(stage: Scan, *, sources: pa.Table, verdicts: dict[str, Any] | None = N
         if verdict := (verdicts or {}).get(source["uri"]):
             runs = [stretch for stretch in verdict.row["stretches"] if not stretch["reject"]]
             reject = verdict.row["reject"]
-        for stretch in segments(stage, points, runs=runs if reject is None else [WHOLE_RUN]):
+        runs = runs if reject is None else [WHOLE_RUN]
+        for stretch in segments(points, runs=runs, every_s=every_s):
             row = source | stretch | {"reject": reject}
             names = [str(row[name]) for name in _KEY]
             rows = pa.Table.from_pylist([row], schema=_UNIT_ROWS)
@@ -277,49 +260,6 @@ def admitted(sources: pa.Table) -> list[tuple[dict[str, Any], str | None]]:
             reject = "duplicate_file"
         found.append((source, reject))
     return found
-
-
-WHOLE_RUN = {"start_pts": None, "end_pts": None, "start_frame": 0, "end_frame": None}
-
-
-def segments(
-    stage: Scan, points: list[dict[str, Any]], *, runs: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """The stretches of each run between division points that are at least segment_s apart, in
-    order.
-    """
-    found = []
-    for run in runs:
-        chosen = _division(stage, points, run)
-        starts = [run["start_pts"], *(point["pts"] for point in chosen)]
-        frames = [run["start_frame"], *(point["frame"] for point in chosen), run["end_frame"]]
-        if run["end_pts"] is None:
-            frames[-1] = None
-        for i, (start, end) in enumerate(zip(starts, [*starts[1:], run["end_pts"]], strict=True)):
-            stretch = {"start_pts": start, "end_pts": end, "starts_run": i == 0}
-            found.append(stretch | {"start_frame": frames[i], "end_frame": frames[i + 1]})
-    return [stretch | {"segment": i, "num_segments": len(found)} for i, stretch in enumerate(found)]
-
-
-def _division(
-    stage: Scan, points: list[dict[str, Any]], run: dict[str, Any]
-) -> list[dict[str, Any]]:
-    if stage.detector != "network":  # the others' state runs from the file's beginning
-        return []
-    last_s = run.get("start_s", 0.0)
-    chosen: list[dict[str, Any]] = []
-    for point in points:
-        is_inside = point["frame"] > run["start_frame"] and (
-            run["end_pts"] is None or point["frame"] < run["end_frame"]
-        )
-        if is_inside and point["time_s"] - last_s >= stage.segment_s:
-            chosen.append(point)
-            last_s = point["time_s"]
-    return chosen
-
-
-def _is_text(uri: str) -> bool:
-    return uri.lower().endswith(SIDECAR_SUFFIXES)
 
 
 _UNIT_ROWS = pa.schema(

@@ -1,14 +1,12 @@
 """Survivors are cut now: copied where that is exact in every reader, encoded as little as can be
 elsewhere.
 
-First half of `shard`; `pack.py` is the second. A unit is a handful of neighbouring clips of one
-video; their media wait in the table `media` until `pack` has put them into tars. Clips that lie in
-a standing shard already are not cut again.
+First half of `shard`; `pack.py` is the second, `sharding.py` runs both. A unit is a handful of
+neighbouring clips of one video; their media wait in the table `media` until `pack` has put them
+into tars. Clips that lie in a standing shard already are not cut again.
 """
 
-import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -16,23 +14,12 @@ import pyarrow as pa
 from curation import storage
 from curation.clip import bucket_name, hash_128
 from curation.memory import DECODING_GB
-from curation.stage import Stage, Tables, Unit
-from curation.stages.inventory import DIVISION_POINTS, identify
-from curation.video.cut import (
-    GOP_FRAMES,
-    Clip,
-    Look,
-    Mode,
-    Order,
-    Reel,
-    Verify,
-    Window,
-    make_clip,
-    open_reel,
-)
+from curation.stage import Stage, Tables
+from curation.stages.inventory import identify
+from curation.stages.unit_source import UnitSource
+from curation.video.cut import GOP_FRAMES, Clip, Look, Mode, Order, Verify, make_clip
 from curation.video.open import IMAGE_DEMUXERS, VideoError
 
-CLIPS_PER_UNIT = 16  # bounds what a worker holds: a clip of 20 s is a few megabytes
 GOP_FRAMES_SHORT = 16  # of mode encode: a random read decodes 8 frames more on average
 
 SHARD = pa.schema(
@@ -175,7 +162,7 @@ class Shard(Stage):
     def run(self, tables: Tables) -> Tables:
         clips = tables["rows"].to_pylist()
         rows, media = [], []
-        with _Source(clips) as source:
+        with UnitSource(clips) as source:
             for clip in clips:
                 row, data = self._sample(clip, source)
                 rows.append({"clip_id": clip["clip_id"]} | row)
@@ -184,7 +171,7 @@ class Shard(Stage):
         return {"shard": _rows(rows), "media": pa.Table.from_pylist(media, schema=MEDIA)}
 
     def _sample(
-        self, clip: dict[str, Any], source: "_Source"
+        self, clip: dict[str, Any], source: UnitSource
     ) -> tuple[dict[str, Any], bytes | None]:
         """The clip's row of the shard table, and its bytes where they had to be made."""
         if clip["bucket"] is None:
@@ -201,7 +188,7 @@ class Shard(Stage):
         times = {"duration_s": clip["end_s"] - clip["start_s"]}
         return shape | times | row | {"size_media": len(data)}, data
 
-    def _image(self, clip: dict[str, Any], source: "_Source") -> tuple[bytes, dict[str, Any]]:
+    def _image(self, clip: dict[str, Any], source: UnitSource) -> tuple[bytes, dict[str, Any]]:
         path = source.path(clip)
         if identify(str(path))[0] != clip["video_id"]:
             raise storage.SourceError("source_changed", "the file is not the one that split read")
@@ -214,7 +201,7 @@ class Shard(Stage):
             "height": clip["height"],
         }
 
-    def _cut(self, clip: dict[str, Any], source: "_Source") -> tuple[bytes, dict[str, Any]]:
+    def _cut(self, clip: dict[str, Any], source: UnitSource) -> tuple[bytes, dict[str, Any]]:
         """The clip's bytes and what was done. Raises VideoError where no way gives the planned
         frames.
         """
@@ -280,117 +267,3 @@ def _crop(clip: dict[str, Any]) -> tuple[float, float, float, float]:
     sides = ("top", "bottom", "left", "right")
     top, bottom, left, right = (float(clip.get(f"border_{s}_pct") or 0) / 100 for s in sides)
     return top, bottom, left, right
-
-
-class _Source:
-    """The source of a unit's clips: fetched and opened when the first clip needs it, once."""
-
-    def __init__(self, clips: list[dict[str, Any]]) -> None:
-        self.clips = clips
-        self.stack = contextlib.ExitStack()
-        self.local: Path | None = None
-        self.opened: Reel | None = None
-
-    def __enter__(self) -> "_Source":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.stack.close()
-
-    def path(self, clip: dict[str, Any]) -> Path:
-        """Raises SourceError where the file is gone or another one."""
-        if self.local is None:
-            if not storage.exists(clip["uri"]):
-                raise storage.SourceError(storage.VANISHED, "the source file is gone")
-            self.local = self.stack.enter_context(storage.local_copy(clip["uri"]))
-        if self.local.stat().st_size != clip["num_bytes"]:
-            raise storage.SourceError("source_changed", "the file is not the one that split read")
-        return self.local
-
-    def reel(self, clip: dict[str, Any]) -> Reel:
-        path = self.path(clip)
-        if self.opened is None:
-            window = _window(self.clips)
-            self.opened = self.stack.enter_context(open_reel(path, window=window))
-            if not _stands_for_frames(self.opened, window, clip["video_num_frames"]):
-                self.opened.packets = None
-        return self.opened
-
-
-def _window(clips: list[dict[str, Any]]) -> Window:
-    """The stretch between two known keyframes that holds all the clips; in a source that has none
-    the whole of it.
-    """
-    first, last = clips[0]["start_frame"], max(clip["end_frame"] for clip in clips)
-    points = clips[0]["division_points"] or []
-    before = [point for point in points if point["frame"] <= first]
-    after = [point for point in points if point["frame"] >= last]
-    return Window(
-        start_pts=before[-1]["pts"] if before else None,
-        start_frame=before[-1]["frame"] if before else 0,
-        end_pts=after[0]["pts"] if after else None,
-        end_frame=after[0]["frame"] if after else None,
-    )
-
-
-def _stands_for_frames(reel: Reel, window: Window, num_frames: int) -> bool:
-    """Whether there are as many packets as split counted frames, so that ranks are indices."""
-    expected = (num_frames if window.end_frame is None else window.end_frame) - window.start_frame
-    return reel.packets is not None and reel.packets.num_frames == expected
-
-
-def units(stage: Shard, clips: list[dict[str, Any]]) -> list[Unit]:
-    """Units of the kept clips. A clip's group depends on where it lies in its video, not on its
-    neighbours' fate.
-
-    Each clip has its columns of the clips and videos tables, `position` (its number among all clips
-    of its video), bucket, cut_hash and standing (its row of the shard table where it lies in a
-    standing shard).
-    """
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for clip in clips:
-        groups.setdefault((clip["video_id"], clip["position"] // CLIPS_PER_UNIT), []).append(clip)
-    found = []
-    for (video_id, group), members in sorted(groups.items()):
-        members.sort(key=lambda clip: clip["position"])
-        names = [f"{clip['clip_id']}/{clip['bucket']}/{clip['cut_hash']}" for clip in members]
-        rows = pa.Table.from_pylist(members, schema=UNIT_ROWS)
-        found.append(Unit(stage.unit_key(video_id, str(group), *names), len(members), rows=rows))
-    return found
-
-
-UNIT_ROWS = pa.schema(
-    {
-        "clip_id": pa.string(),
-        "video_id": pa.string(),
-        "uri": pa.string(),
-        "position": pa.int64(),
-        "start_frame": pa.int64(),
-        "end_frame": pa.int64(),
-        "start_s": pa.float64(),
-        "end_s": pa.float64(),
-        "num_frames": pa.int64(),
-        "fps": pa.float64(),
-        "width": pa.int32(),
-        "height": pa.int32(),
-        "first_luma": pa.binary(),
-        "last_luma": pa.binary(),
-        "container": pa.string(),
-        "codec": pa.string(),
-        "pixel_format": pa.string(),
-        "rotation": pa.int32(),
-        "sample_aspect": pa.float32(),
-        "is_image": pa.bool_(),
-        "is_interlaced": pa.bool_(),
-        "border_top_pct": pa.float32(),
-        "border_bottom_pct": pa.float32(),
-        "border_left_pct": pa.float32(),
-        "border_right_pct": pa.float32(),
-        "num_bytes": pa.int64(),
-        "video_num_frames": pa.int64(),
-        "division_points": DIVISION_POINTS,
-        "bucket": pa.string(),
-        "cut_hash": pa.string(),
-        "standing": pa.struct(list(SHARD)),
-    }
-)

@@ -10,21 +10,56 @@ import tarfile
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation import dataset, pipeline, storage
+from curation.account import remove_stale
 from curation.clip import INDEX
 from curation.stage import Abort, Unit
-from curation.stages import pack, shard
-from curation.stages.pack import Pack, Sample, plan
-from curation.stages.shard import Shard
+from curation.stages import pack
+from curation.stages.inventory import DIVISION_POINTS
+from curation.stages.pack import Pack, plan
+from curation.stages.samples import samples_of
+from curation.stages.shard import SHARD, Shard
 
 UNITS_KEY = b"dailies.shard_units"
-PROOF = ("proof", "frames_counted", "first_frame_difference", "last_frame_difference")
-OF_THE_DATASET = {"file_copies"}
-"""Columns that other files of the dataset decide: in a sample they would make its shard change with
-them.
-"""
+CLIPS_PER_UNIT = 16  # bounds what a worker holds: a clip of 20 s is a few megabytes
+UNIT_ROWS = pa.schema(
+    {
+        "clip_id": pa.string(),
+        "video_id": pa.string(),
+        "uri": pa.string(),
+        "position": pa.int64(),
+        "start_frame": pa.int64(),
+        "end_frame": pa.int64(),
+        "start_s": pa.float64(),
+        "end_s": pa.float64(),
+        "num_frames": pa.int64(),
+        "fps": pa.float64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "first_luma": pa.binary(),
+        "last_luma": pa.binary(),
+        "container": pa.string(),
+        "codec": pa.string(),
+        "pixel_format": pa.string(),
+        "rotation": pa.int32(),
+        "sample_aspect": pa.float32(),
+        "is_image": pa.bool_(),
+        "is_interlaced": pa.bool_(),
+        "border_top_pct": pa.float32(),
+        "border_bottom_pct": pa.float32(),
+        "border_left_pct": pa.float32(),
+        "border_right_pct": pa.float32(),
+        "num_bytes": pa.int64(),
+        "video_num_frames": pa.int64(),
+        "division_points": DIVISION_POINTS,
+        "bucket": pa.string(),
+        "cut_hash": pa.string(),
+        "standing": pa.struct(list(SHARD)),
+    }
+)
 
 
 def run(
@@ -45,12 +80,12 @@ def run(
             clip["bucket"],
         )
         clip["standing"] = row if stands else None
-    cut_units = shard.units(stage, clips)
+    cut_units = units(stage, clips)
     _forget_lost(cut_units, where, data=data)
     # older rows of the shard table are the base of a resumed run until the new index stands
     record = pipeline.run(stage, cut_units, data=data, workers=workers, clean=False)
     rows = dataset.load(data, "shard")
-    samples = _samples(stage, rows.to_pylist() if rows is not None else [], data=data)
+    samples = samples_of(stage, rows.to_pylist() if rows is not None else [], data=data)
     wanted = {sample.key: (sample.bucket, sample.tar_bytes) for sample in samples.values()}
     shards = plan(
         base.shards,
@@ -65,10 +100,10 @@ def run(
         for name, keys in shards.items()
     ]
     # before any tar is written: rows of the index that tell of another tar under that name
-    pipeline.remove_stale(packing, [unit.key for unit in pack_units], data=data)
+    remove_stale(packing, [unit.key for unit in pack_units], data=data)
     pipeline.run(packing, pack_units, data=data, workers=workers)
     _write_index(record["units"], data=data)
-    pipeline.remove_stale(stage, record["units"], data=data)
+    remove_stale(stage, record["units"], data=data)
     _remove_unnamed(set(shards), data=data)
     return record
 
@@ -133,6 +168,26 @@ def _keys_of_tar(url: str) -> set[str]:
         return {member.name.partition(".")[0] for member in tar}
 
 
+def units(stage: Shard, clips: list[dict[str, Any]]) -> list[Unit]:
+    """Units of the kept clips. A clip's group depends on where it lies in its video, not on its
+    neighbours' fate.
+
+    Each clip has its columns of the clips and videos tables, `position` (its number among all clips
+    of its video), bucket, cut_hash and standing (its row of the shard table where it lies in a
+    standing shard).
+    """
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for clip in clips:
+        groups.setdefault((clip["video_id"], clip["position"] // CLIPS_PER_UNIT), []).append(clip)
+    found = []
+    for (video_id, group), members in sorted(groups.items()):
+        members.sort(key=lambda clip: clip["position"])
+        names = [f"{clip['clip_id']}/{clip['bucket']}/{clip['cut_hash']}" for clip in members]
+        rows = pa.Table.from_pylist(members, schema=UNIT_ROWS)
+        found.append(Unit(stage.unit_key(video_id, str(group), *names), len(members), rows=rows))
+    return found
+
+
 def _forget_lost(units: list[Unit], where: dict[str, str], *, data: str) -> None:
     """Have units cut again that are done, but whose media are in no tar and wait nowhere."""
     for unit in units:
@@ -155,9 +210,9 @@ def _kept_clips(data: str) -> list[dict[str, Any]]:
     verdicts, clips_table, videos_table = (
         dataset.require(data, table) for table in ("filter", "clips", "videos")
     )
-    names = [n for n in shard.UNIT_ROWS.names if n in clips_table.column_names]
+    names = [n for n in UNIT_ROWS.names if n in clips_table.column_names]
     clips = clips_table.select(names).to_pylist()
-    stream = [n for n in shard.UNIT_ROWS.names if n not in names]
+    stream = [n for n in UNIT_ROWS.names if n not in names]
     videos = {
         row["video_id"]: row | {"video_num_frames": row["num_frames"]}
         for row in videos_table.to_pylist()
@@ -186,81 +241,6 @@ def _division_points(data: str) -> dict[str, list[dict[str, Any]]]:
         return {}
     columns = (sources[name].to_pylist() for name in ("video_id", "division_points"))
     return {video_id: found for video_id, found in zip(*columns, strict=True) if found}
-
-
-def _samples(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[str, Sample]:
-    """The samples of the rows that were cut: lineage, scores and captions as they stand in the
-    tables now.
-    """
-    cut_rows = {
-        row["clip_id"]: row for row in rows if row["reject"] is None and row["error"] is None
-    }
-    columns = _columns_of(set(cut_rows), data=data)
-    captions = columns.pop("captions", {})
-    made_by = {
-        "split": (dataset.manifest_of(data, "clips") or {}).get("config_hash"),
-        "shard": stage.cut_config_hash(),
-    }
-    samples = {}
-    for key, row in cut_rows.items():
-        clip = columns["clips"][key]
-        caption = captions.get(key, {})
-        text = caption.get("caption") or ""
-        source = caption.get("caption_source")
-        lineage = (
-            "clip_id",
-            "video_id",
-            "start_frame",
-            "end_frame",
-            "start_s",
-            "end_s",
-            "num_frames",
-            "fps",
-        )
-        scores = {
-            name: value
-            for table, rows_of in sorted(columns.items())
-            for name, value in rows_of.get(key, {}).items()
-            if name not in (*lineage, *OF_THE_DATASET, "width", "height")
-            and isinstance(value, int | float)
-            and value == value
-        }
-        described = {name: clip[name] for name in lineage} | {
-            "width": row["width"],
-            "height": row["height"],
-            "bucket": row["bucket"],
-            "first_frame": row["first_frame"],
-            "route": row["route"],
-            "route_reason": row["route_reason"],
-            "frames_encoded": row["frames_encoded"],
-            "proof": {name: row[name] for name in PROOF},
-            "caption_source": source,
-            "captions": {source: text} if source else {},
-            "scores": scores,
-            "config_hash": made_by,
-        }
-        content = json.dumps(
-            described, sort_keys=True, ensure_ascii=False, allow_nan=False
-        ).encode()
-        samples[key] = Sample(key, row["bucket"], row["media"], content, text.encode(), row)
-    return samples
-
-
-def _columns_of(keys: set[str], *, data: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Table -> clip_id -> row, for every table of clips but those of pictures, verdicts and
-    media.
-    """
-    found = {}
-    for url in storage.list_files(storage.join(data, "tables"), ".parquet"):
-        table = url.split("/")[-2]
-        if table in found or table in ("keyframes", "filter", "shard", "media"):
-            continue
-        rows = dataset.load(data, table)
-        if rows is not None and "clip_id" in rows.column_names:
-            found[table] = {
-                row["clip_id"]: row for row in rows.to_pylist() if row["clip_id"] in keys
-            }
-    return found
 
 
 def _media_places(base: _Base, *, data: str) -> dict[str, str]:

@@ -16,20 +16,17 @@ import pyarrow as pa
 from curation import dataset, storage
 from curation.clip import CLIPS, KEYFRAMES, VIDEOS, clip_id
 from curation.meters import METERS
-from curation.meters.cuts import RESIDUAL_WRITES, SCORE, residual, transitions
+from curation.meters.cuts import RESIDUAL_WRITES, residual, transitions
 from curation.meters.keyframes import choose, look_again, rows
-from curation.meters.record import between, row_dtype
 from curation.meters.shots import Piece, divide, shots_between
 from curation.meters.span import Span
 from curation.stage import Stage, Tables, Unit, empty_columns
-from curation.stages.scan import METER_COLUMN
+from curation.stages.join import Run, Scanned, join
 from curation.stages.triage import TRIAGE as TRIAGE_COLUMNS
-from curation.stages.triage import Verdict
+from curation.stages.verdict import TRIAGE, Verdict, look_rows, rejected_rows, unseen, whole
 from curation.video.decode import mean_fps, varies
 from curation.video.open import VideoError
 
-FINGERPRINT_BYTES = 144
-TRIAGE = "triage"  # what bounds a clip beside a stretch that was not decoded
 CLIP_COLUMNS = pa.schema(
     [
         *CLIPS,
@@ -87,7 +84,7 @@ class Split(Stage):
         rejected = rejected_rows(video, triaged) if triaged else []
         looks = look_rows(rejected, tables["look_pictures"]) if rejected else []
         if video["reject"]:
-            return _tables(video | (_unseen(triaged) if triaged else {}), rejected, looks)
+            return _tables(video | (unseen(triaged) if triaged else {}), rejected, looks)
         scanned = join(segments)
         if scanned.ends_promised != scanned.ends_found:
             found, promised = scanned.ends_found, scanned.ends_promised
@@ -111,11 +108,11 @@ class Split(Stage):
         keyframes, again = _keyframes(clips, jpegs, uri=video["uri"], times_s=scanned.edges_s)
         row = video | _video(scanned) | {"decoded_frames": decoded + again}
         if triaged:
-            row |= _whole(triaged)
+            row |= whole(triaged)
         clips = sorted([*clips, *rejected], key=lambda clip: clip["start_frame"])
         return _tables(row, clips, [*keyframes, *looks])
 
-    def clips(self, video: dict[str, Any], scanned: "Scanned") -> list[dict[str, Any]]:
+    def clips(self, video: dict[str, Any], scanned: Scanned) -> list[dict[str, Any]]:
         """The rows of the table clips: one per shot, or piece of a long one."""
         return [
             _clip(piece, video, scanned)
@@ -124,7 +121,7 @@ class Split(Stage):
             for piece in divide(shot, edges_s=scanned.edges_s, max_s=self.max_s)
         ]
 
-    def _shots(self, run: "Run", scanned: "Scanned") -> list[Piece]:
+    def _shots(self, run: Run, scanned: Scanned) -> list[Piece]:
         """Where the run ends, shots end; what is known of the frames behind it still counts."""
         found = transitions(
             scanned.scores[run.start : run.scored_end],
@@ -145,106 +142,6 @@ class Split(Stage):
         source = tables["segments"].to_pylist()[0]
         video = {name: source[name] for name in ("uri", "video_id", "num_bytes")}
         return _tables(video | {"error": error}, [], [])
-
-
-@dataclass(frozen=True)
-class Run:
-    """Frames [start, end) that were decoded one after another."""
-
-    start: int
-    end: int
-    scored_end: int
-    """The frames behind it that were decoded for the scores of its last ones have scores too."""
-    has_more: bool
-    """Whether the source goes on behind it."""
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """A source's segments joined: what one pass over it would have kept.
-
-    Frames are counted in the source. Without triage all of them are one run; what triage rejected
-    is a hole in the arrays, NaN or 0.
-    """
-
-    facts: dict[str, Any]
-    """Of the stream: the first segment's columns, counts summed."""
-    starts: list[int]
-    """The frame with which each segment begins."""
-    ends_found: list[int]
-    """The frame before which each segment ends, counted on what was decoded."""
-    ends_promised: list[int]
-    """The same, by the stamps of the packets."""
-    runs: list[Run]
-    edges_s: np.ndarray
-    """(num_frames + 1,) when each frame begins, and when the last one ends."""
-    frame_bytes: np.ndarray
-    fingerprints: np.ndarray
-    """(num_frames, 144)"""
-    scores: np.ndarray
-    meters: list[np.ndarray]
-    """The rows of each of METERS."""
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.frame_bytes)
-
-
-def join(segments: list[dict[str, Any]]) -> Scanned:
-    """Segments in order, each row of the table segments."""
-    starts = [segment["start_frame"] for segment in segments]
-    ends = [segment["start_frame"] + segment["num_frames"] for segment in segments]
-    promised = [
-        end if segment["end_frame"] is None else segment["end_frame"]
-        for segment, end in zip(segments, ends, strict=True)
-    ]
-    first = [i for i, segment in enumerate(segments) if segment["starts_run"]]
-    parts = list(zip(first, [*first[1:], len(segments)], strict=True))
-    num_frames = ends[-1]
-
-    def arrays(column: str, dtype: Any, hole: Any, *, shape: tuple[int, ...] = ()) -> np.ndarray:
-        whole = np.full((num_frames, *shape), hole, dtype)
-        for a, b in parts:
-            rows = [np.frombuffer(s[column], dtype).reshape(-1, *shape) for s in segments[a:b]]
-            run = np.concatenate(rows)[: num_frames - starts[a]]
-            whole[starts[a] : starts[a] + len(run)] = run
-        return whole
-
-    def run_of(a: int, b: int) -> Run:
-        scored = sum(len(s["scores"]) for s in segments[a:b]) // SCORE.itemsize
-        more = segments[b - 1]["end_frame"] is not None
-        return Run(starts[a], ends[b - 1], min(starts[a] + scored, num_frames), more)
-
-    def meter_rows(meter: Any) -> np.ndarray:
-        found = [
-            between(
-                np.frombuffer(s[METER_COLUMN[meter]], row_dtype(meter)),
-                start=0,
-                end=ends[b - 1] - s["start_frame"],
-                offset=s["start_frame"],
-            )
-            for a, b in parts
-            for s in segments[a:b]
-        ]
-        return np.concatenate(found)
-
-    sums = ("corrupt_frames", "interlaced_frames", "decode_errors")
-    edges_s = np.append(arrays("times_s", np.float64, np.nan), np.nan)
-    for _, b in parts:
-        last_s = edges_s[ends[b - 1] - 1]
-        edges_s[ends[b - 1]] = last_s + segments[b - 1]["last_duration_s"]
-    return Scanned(
-        facts=segments[0] | {name: sum(s[name] for s in segments) for name in sums},
-        starts=starts,
-        ends_found=ends,
-        ends_promised=promised,
-        runs=[run_of(a, b) for a, b in parts],
-        edges_s=edges_s,
-        frame_bytes=arrays("frame_bytes", np.int32, 0),
-        fingerprints=arrays("fingerprints", np.uint8, 0, shape=(FINGERPRINT_BYTES,)),
-        scores=arrays("scores", SCORE, np.zeros((), SCORE)),
-        meters=[meter_rows(meter) for meter in METERS],
-    )
 
 
 def _tables(
@@ -345,60 +242,6 @@ def _keyframes(
         row for clip in clips for row in rows(clip, chosen[clip["clip_id"]], jpegs, times_s=times_s)
     ]
     return found, decoded
-
-
-# -- what triage rejected --------------------------------------------------------------------------
-
-
-def rejected_rows(video: dict[str, Any], triaged: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table clips for stretches that nobody decoded: no measures, the reason."""
-    return [
-        {
-            "clip_id": clip_id(
-                video["video_id"],
-                start_frame=stretch["start_frame"],
-                end_frame=stretch["end_frame"],
-            ),
-            "video_id": video["video_id"],
-            "uri": video["uri"],
-            "start_frame": stretch["start_frame"],
-            "end_frame": stretch["end_frame"],
-            "start_s": stretch["start_s"],
-            "end_s": stretch["end_s"],
-            "num_frames": stretch["end_frame"] - stretch["start_frame"],
-            "width": triaged["width"],
-            "height": triaged["height"],
-            "transition_in": TRIAGE if stretch["start_frame"] else "edge",
-            "transition_out": (TRIAGE if stretch["end_frame"] < triaged["num_frames"] else "edge"),
-            "reject": stretch["reject"],
-        }
-        for stretch in triaged["stretches"]
-        if stretch["reject"]
-    ]
-
-
-def look_rows(rejected: list[dict[str, Any]], pictures: pa.Table) -> list[dict[str, Any]]:
-    """The rows of the table keyframes for them: what triage saw."""
-    jpegs = dict(zip(pictures["frame"].to_pylist(), pictures["jpeg"].to_pylist(), strict=True))
-    times_s = dict(zip(pictures["frame"].to_pylist(), pictures["time_s"].to_pylist(), strict=True))
-    return [
-        row
-        for clip in rejected
-        for row in rows(clip, choose(sorted(jpegs), clip), jpegs, times_s=times_s)
-    ]
-
-
-def _unseen(triaged: dict[str, Any]) -> dict[str, Any]:
-    """Columns of videos for a source of which nothing was decoded but keyframes: by its packets."""
-    return {"width": triaged["width"], "height": triaged["height"], "decoded_frames": 0} | (
-        _whole(triaged)
-    )
-
-
-def _whole(triaged: dict[str, Any]) -> dict[str, Any]:
-    stretches = triaged["stretches"]
-    duration_s = stretches[-1]["end_s"] - stretches[0]["start_s"]
-    return {"num_frames": triaged["num_frames"], "duration_s": duration_s}
 
 
 # -- units -----------------------------------------------------------------------------------------

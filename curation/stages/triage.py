@@ -4,8 +4,8 @@ Second half of triage, optional (`triage: {enabled: true}`). Rules like those of
 by default, are held against every look; opens no video, so that other thresholds are tried in a
 second. A stretch, from one look to the next, is rejected where the evidence suffices:
 
-- both looks fail the same rule, at most max_gap_s apart, and no packet between them is so large
-  that it could hold a picture of its own; or
+- both looks fail a rule, at most max_gap_s apart, and the packets between them leave no room for a
+  picture of its own: none is as large as one, or one alone where the next keyframe is no cut; or
 - the look at its beginning fails and next to nothing was coded after it, so that what the look saw
   stayed, however far away the next one is: how black and still stretches are told in sources with
   few keyframes, and up to the very cut that ends them; or
@@ -25,9 +25,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation import dataset, pipeline
+from curation import pipeline
 from curation.meters.copies import Looks, find_copies
 from curation.stage import Abort, Stage, Tables, Unit
 from curation.stages.filter import Rule, outside
@@ -52,7 +51,7 @@ TRIAGE = pa.schema(
         "num_frames": pa.int64(),
         "rejected_frames": pa.int64(),
         "stretches": pa.list_(STRETCH),  # all of the source, in order
-        "duplicate_of": pa.string(),  # video_id of the source of which most looks are copies
+        "duplicate_of": pa.string(),  # video_id of the source of which copies were rejected
         "untriaged": pa.string(),  # why the source passes on unjudged
         "reject": pa.string(),  # where nothing of it is left: the reason of most of its frames
     }
@@ -81,7 +80,7 @@ class Triage(Stage):
     every 250 frames, 10.4 s at 24 frames a second.
     """
     max_packet_pct: float = 50.0
-    """Of the keyframes' own bytes; a larger packet between them may show something else."""
+    """Of the larger keyframe at its ends; a larger packet between them may show another picture."""
     quiet_pct: float = 40.0
     """Of a full keyframe's bytes; where less is coded in every second, no other picture can have
     come, not even by a fade.
@@ -116,7 +115,7 @@ class Triage(Stage):
         sources = sorted(tables["first_look"].to_pylist(), key=lambda row: row["uri"])
         looks = by_video(tables["looks"])
         copies: dict[str, Any] = {}
-        if any(rule.column == "duplicate_pictures" for rule in self.rules):
+        if self._of_copies:
             copies = copied(sources, looks)
         rows = [self.judge(row, looks.get(row["video_id"]), copies) for row in sources]
         return {"triage": pa.Table.from_pylist(rows, schema=TRIAGE)}
@@ -136,34 +135,56 @@ class Triage(Stage):
         lost = [s for s in stretches if s["reject"]]
         if len(lost) == len(stretches):
             row["reject"] = max(lost, key=lambda s: s["end_frame"] - s["start_frame"])["reject"]
+        if any(s["reject"] in self._of_copies for s in lost):
+            row["duplicate_of"] = original
         return row | {
             "stretches": stretches,
             "rejected_frames": sum(s["end_frame"] - s["start_frame"] for s in lost),
-            "duplicate_of": original,
         }
+
+    @property
+    def _of_copies(self) -> list[str]:
+        """The reasons that say of a stretch that it is a copy."""
+        return [f"triage_{r.name}" for r in self.rules if r.column == "duplicate_pictures"]
 
     def reasons(self, looks: pa.Table) -> list[str | None]:
         """For the stretch after each look: the first rule by which it is rejected."""
-        packet, coded, length_s = (
-            looks[name].to_numpy() for name in ("largest_packet_pct", "coded_pct", "length_s")
+        largest, second, early, coded, length_s = (
+            looks[name].to_numpy()
+            for name in (
+                *("largest_packet_pct", "second_packet_pct", "early_packet_pct"),
+                *("coded_pct", "length_s"),
+            )
         )
-        quiet = coded <= self.quiet_pct
-        steady = (packet <= self.max_packet_pct) & (length_s <= self.max_gap_s)
-        found: list[str | None] = [None] * len(looks)
-        doubtful = np.zeros(len(looks), dtype=bool)
-        for rule in reversed(self.rules):
-            fails = outside(looks[rule.column].combine_chunks(), rule)
-            if rule.column not in OF_STRETCH:
-                doubtful |= fails
-                fails = fails & (quiet | (steady & np.append(fails[1:], True)))
-            for i in np.flatnonzero(fails):
-                found[i] = f"triage_{rule.name}"
-        # where something kept begins after a bad look, its first cut may lie next to that look:
-        # the stretch before is decoded with it, or the detector would see no cut there
-        for i in range(1, len(found)):
-            if found[i] is None and doubtful[i] and found[i - 1] is not None:
+        of_look, of_stretch = self._failing(looks)
+        is_bad = np.array([reason is not None for reason in of_look])
+        unchanged = (largest <= self.max_packet_pct) | (
+            looks["is_due"].to_numpy() & (second <= self.max_packet_pct)
+        )
+        stays = coded <= self.quiet_pct
+        stays |= unchanged & (length_s <= self.max_gap_s) & np.append(is_bad[1:], True)
+        found = [
+            reason if reason and lasts else other
+            for reason, lasts, other in zip(of_look, stays, of_stretch, strict=True)
+        ]
+        # where a kept stretch begins with a bad picture, the cut that ends it may lie so near that
+        # the detector must see what is before: the stretch before is kept too
+        for i in range(len(found) - 1, 0, -1):
+            if found[i] is None and is_bad[i] and early[i] > self.max_packet_pct:
                 found[i - 1] = None
         return found
+
+    def _failing(self, looks: pa.Table) -> tuple[list[str | None], list[str | None]]:
+        """The first failing rule of each look, of those on what it shows and of those on what
+        follows it.
+        """
+        shown: list[str | None] = [None] * len(looks)
+        follows = list(shown)
+        for rule in reversed(self.rules):
+            reasons = follows if rule.column in OF_STRETCH else shown
+            for i in np.flatnonzero(outside(looks[rule.column].combine_chunks(), rule)):
+                reasons[i] = f"triage_{rule.name}"
+        return shown, follows
 
     def _long_enough(self, reasons: list[str | None], looks: pa.Table) -> list[str | None]:
         """The reasons without those of short stretches between kept ones."""
@@ -273,7 +294,7 @@ def _runs(values: Sequence[Any]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-# -- units and what comes of them ------------------------------------------------------------------
+# -- units -----------------------------------------------------------------------------------------
 
 
 def units(stage: Triage, *, data: str) -> list[Unit]:
@@ -288,29 +309,7 @@ FIRST_LOOK_COLUMNS = [
 ]
 LOOK_COLUMNS = [
     *("video_id", "pts", "frame", "time_s", "length_s", "change_pct", "coded_pct"),
-    *("largest_packet_pct", "phash", "phash_seen"),
+    *("largest_packet_pct", "second_packet_pct", "early_packet_pct", "is_due"),
+    *("phash", "phash_seen"),
     *(column for column in COLUMNS if column not in ("still_s", "duplicate_pictures")),
 ]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What scan and split must know of a source of which something was rejected."""
-
-    row: dict[str, Any]
-    """Of the table triage."""
-    pictures: list[str]
-    """Files of the table look_pictures that hold its looks."""
-
-
-def verdicts(data: str, look_units: list[Unit], names: list[str]) -> dict[str, Verdict]:
-    """uri -> verdict, of the sources of which triage has rejected something; the look's units lie
-    under these names.
-    """
-    pictures = {}
-    for unit, name in zip(look_units, names, strict=True):
-        assert unit.rows is not None
-        pictures[unit.rows["uri"][0].as_py()] = dataset.unit_url(data, "look_pictures", name)
-    judged = dataset.require(data, "triage")
-    lost = judged.filter(pc.greater(judged["rejected_frames"], 0)).to_pylist()
-    return {row["uri"]: Verdict(row, [pictures[row["uri"]]]) for row in lost}

@@ -22,6 +22,7 @@ DEMUXERS = (
     "mov,matroska,webm,avi,ogg,mpegts,mpeg,mpegvideo,flv,asf,mxf,gif,apng,h264,hevc,av1,ivf,m4v,obu,rm,nut,dv,"
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
+HEADER_ONLY = {"probesize": "32", "skip_frame": "all"}  # 32: the least that FFmpeg takes
 IMAGE_DEMUXERS = {"jpeg_pipe": "jpg", "png_pipe": "png", "webp_pipe": "webp"}
 MAX_STREAMS = 64
 MAX_PIXELS = 8192 * 8192  # above any camera; 30000x30000 in a header would ask for gigabytes
@@ -61,10 +62,19 @@ class Probe:
 
 
 @contextlib.contextmanager
-def open_video(source: Source) -> Iterator[Any]:
+def open_video(source: Source, *, header_only: bool = False) -> Iterator[Any]:
     """A file, a file's bytes or an open binary file as a PyAV container. Raises VideoError where it
     is not a file that we open.
+
+    header_only: no picture is decoded to learn more than the header says, which costs as much as
+    four or more frames; H.264's pixel format and reordering then remain unknown.
     """
+    options = {
+        "format_whitelist": DEMUXERS,
+        "protocol_whitelist": "none",
+        "max_streams": str(MAX_STREAMS),
+        "max_pixels": str(MAX_PIXELS),  # FFmpeg decodes a picture to probe it
+    }
     with _opened(source) as file:
         if not file.read(1):
             raise VideoError("empty_file", "the file has no bytes")
@@ -72,12 +82,7 @@ def open_video(source: Source) -> Iterator[Any]:
         try:
             container = av.open(
                 file,
-                options={
-                    "format_whitelist": DEMUXERS,
-                    "protocol_whitelist": "none",
-                    "max_streams": str(MAX_STREAMS),
-                    "max_pixels": str(MAX_PIXELS),  # FFmpeg decodes a picture to probe it
-                },
+                options=options | (HEADER_ONLY if header_only else {}),
                 metadata_errors="replace",
                 buffer_size=1 << 18,
                 io_open=_refuse,

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from curation import dataset, pipeline, storage
+from curation.account import verdicts
 from curation.stage import Abort, Unit
 from tests.curation.footage_made import assert_same
 from tests.curation.killing import wait_for
@@ -148,7 +149,7 @@ def test_what_lies_outside_the_data_stops_the_run_and_keeps_what_is_done(
 ) -> None:
     data = str(tmp_path / "data")
     pipeline.run(stage, units(stage, {"a": "work"}), data=data)
-    with pytest.raises(Abort, match="does not answer.*Run the same command to continue"):
+    with pytest.raises(Abort, match="does not answer.*; run the same command to continue"):
         pipeline.run(stage, units(stage, {"a": "work", "x": "stop"}), data=data)
     assert dataset.load(data, "numbers").num_rows == 2
     assert json.loads((tmp_path / "data/runs/doubles.json").read_text())["status"] == "running"
@@ -158,7 +159,7 @@ def test_a_storage_that_does_not_answer_is_no_fault_of_the_rows(
     tmp_path: Path, stage: Doubles
 ) -> None:
     data = str(tmp_path / "data")
-    with pytest.raises(Abort, match="ConnectionResetError.*Run the same command to continue"):
+    with pytest.raises(Abort, match="ConnectionResetError.*; run the same command to continue"):
         pipeline.run(stage, units(stage, {"x": "lose the network"}), data=data)
     assert dataset.load(data, "numbers") is None
 
@@ -216,7 +217,7 @@ def test_verdicts_add_up() -> None:
     table = pa.table(
         {"reject": [None, "dark", "dark", None], "error": [None, None, "x: y", "x: y"]}
     )
-    assert pipeline.verdicts(table) == {"rows": 4, "kept": 1, "rejected": 1, "failed": 2}
+    assert verdicts(table) == {"rows": 4, "kept": 1, "rejected": 1, "failed": 2}
 
 
 def test_two_units_that_read_the_same_are_our_mistake(tmp_path: Path, stage: Doubles) -> None:

@@ -28,7 +28,7 @@ def test_a_commit_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "tables").write_bytes(b"a file where a folder is expected")
     url = f"{tmp_path}/tables/clips/a.parquet"
-    with pytest.raises(Abort, match=r"a\.parquet cannot be written \(Not a directory\); see to"):
+    with pytest.raises(Abort, match=r"a\.parquet cannot be written \(Not a directory\), see to"):
         storage.commit(url, b"x")
 
 

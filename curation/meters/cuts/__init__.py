@@ -2,10 +2,12 @@
 
 from curation.meters.cuts.meter import Cuts
 from curation.meters.cuts.residual import RESIDUAL_WRITES, residual, residual_of_clip
-from curation.meters.cuts.scores import REACH, SCORE, Detector
+from curation.meters.cuts.returns import without_returns
+from curation.meters.cuts.scores import OVERLAP, REACH, SCORE, Detector
 from curation.meters.cuts.transitions import Transition, transitions
 
 __all__ = [
+    "OVERLAP",
     "REACH",
     "RESIDUAL_WRITES",
     "SCORE",
@@ -15,4 +17,5 @@ __all__ = [
     "residual",
     "residual_of_clip",
     "transitions",
+    "without_returns",
 ]

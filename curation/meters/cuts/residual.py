@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from curation.meters.cuts.meter import Cuts
-from curation.video.picture import Picture
+from curation.meters.cuts.returns import without_returns
+from curation.meters.cuts.transitions import NEAR_FRAMES, SHORT_FRAMES
+from curation.video.picture import Picture, fingerprint
 
 RESIDUAL_WRITES = pa.schema({"residual_cut_score": pa.float32()})
 """0..1: the highest score of a transition strictly inside the clip; null for a single frame."""
@@ -21,19 +23,24 @@ RESIDUAL_WRITES = pa.schema({"residual_cut_score": pa.float32()})
 def residual(scores: np.ndarray, start: int, end: int) -> dict[str, Any]:
     """Columns of the clip of frames [start, end) from the SCORE rows of its whole source.
 
-    The cut before the clip's own first frame is no part of it.
+    The cut before the clip's own first frame is no part of it, nor is the shadow that a transition
+    at the clip's beginning or end throws on the frames beside it.
     """
-    inside = scores[start + 1 : end]
-    if not len(inside):
+    if end - start < 2:
         return {"residual_cut_score": None}
-    worst = max(float(inside["cut"].max()), float(inside["gradual"].max()))
+    worst = 0.0
+    for name, shadow in (("cut", NEAR_FRAMES), ("gradual", SHORT_FRAMES)):
+        first = start + 1 + (shadow if start > 0 else 0)
+        last = end - (shadow if end < len(scores) else 0)
+        worst = max(worst, *scores[name][first:last].tolist(), 0.0)
     return {"residual_cut_score": worst}
 
 
 def residual_of_clip(pictures: Iterable[Picture]) -> float:
     """The same number from all decoded pictures of a cut clip, in order; 0 for a single one."""
-    cuts = Cuts(detector="network")
+    cuts, prints = Cuts(detector="network"), []
     for picture in pictures:
         cuts.update(picture)
-    scores = cuts.scores()
+        prints.append(np.frombuffer(fingerprint(picture.luma), np.uint8))
+    scores = without_returns(cuts.scores(), np.array(prints))
     return residual(scores, 0, len(scores))["residual_cut_score"] or 0.0

@@ -3,14 +3,14 @@
 1. Source files with the same bytes: split cuts one of them (the smallest uri) and gives the others
    `reject = "duplicate_file"`; `file_copies` says how many there were.
 2. Clips with the same pictures (re-encoded, resized, slightly cropped, trimmed …), by the hashes of
-   the decode pass: `looks.py`.
+   the decode pass: `candidates.py`, `pairs.py`.
 3. Clips with the same meaning, by the embeddings of the stage `embed`, where there are any:
    `semantic.py`.
 
-Nothing is dropped here. Of a group the best clip has rank 0 (`groups.best_first`), so that a rule
-on the rank in `filter` keeps it. dedup runs before filter: where a rule on something else rejects
-the clip of rank 0, its copies stay rejected too. Rules on what is shown hit copies alike; for those
-on how it is encoded the order puts damage, borders and coarse coding last.
+Nothing is dropped here. Of a group the best clip has rank 0 (`best.py`), so that a rule on the rank
+in `filter` keeps it. dedup runs before filter: where a rule on something else rejects the clip of
+rank 0, its copies stay rejected too. Rules on what is shown hit copies alike; for those on how it
+is encoded the order puts damage, overlays, borders, blur and coarse coding last.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,10 @@ import pyarrow.compute as pc
 
 from curation import dataset, pipeline
 from curation.stage import Abort, Stage, Tables, Unit, empty_columns
-from curation.stages.dedup import looks, semantic
-from curation.stages.dedup.groups import best_first, stars
+from curation.stages.dedup import pairs, semantic
+from curation.stages.dedup.best import best_first
+from curation.stages.dedup.groups import stars
+from curation.stages.dedup.looks import read_looks
 
 DEDUP = pa.schema(
     {
@@ -52,9 +54,10 @@ EMBED = ["clip_id", "embedding"]
 class Dedup(Stage):
     """Groups clips that are copies of one another and ranks them."""
 
-    distance: float = 0.34
+    distance: float = 0.30
     """Largest distance of a pair: share of differing bits of the scenes plus that of the changes.
-    Copies have up to 0.3, other stretches of one take from 0.34 on (`make bench-dedup`).
+    Of copies at the same place of their sources 98 % have up to 0.33 and may have 0.08 more; other
+    stretches of one take have 0.32 and more (`make bench-dedup`).
     """
     similarity: float = 0.98
     """Smallest cosine similarity of two embeddings with the same meaning (Open-Sora: 0.98; Cosmos:
@@ -70,15 +73,16 @@ class Dedup(Stage):
     name: ClassVar[str] = "dedup"
     reads: ClassVar[dict[str, list[str]]] = {
         "clips": [
-            *("clip_id", "video_id", "start_s", "end_s", "width", "height"),
-            *("bits_per_pixel", "border_pct", "corrupt_frames", "reject", "error"),
+            *("clip_id", "video_id", "reject", "error", "corrupt_frames", "overlay_pct"),
+            *("width", "height", "border_pct", "sharpness_pct", "bits_per_pixel"),
+            *("num_frames", "duplicate_frames_pct"),
             *("phash", "phash_change", "phash_seen", "phash_parts", "phash_start_look"),
         ],
-        "videos": ["video_id"],
+        "videos": ["video_id", "codec"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"dedup": DEDUP}
     unit: ClassVar = "dataset"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if not 0 <= self.distance < 0.5:
@@ -95,7 +99,8 @@ class Dedup(Stage):
         clips = tables["clips"]
         copies = file_copies(clips["video_id"], video_ids=tables["videos"]["video_id"])
         assert copies.null_count == 0, "a clip whose video has no row in videos"
-        order = best_first(clips)
+        where = pc.index_in(clips["video_id"], value_set=tables["videos"]["video_id"])
+        order = best_first(clips, codecs=tables["videos"]["codec"].take(where))
         columns = {"clip_id": clips["clip_id"], "file_copies": copies}
         columns |= same_pictures(clips, order=order, limit=self.distance)
         columns |= same_meaning(
@@ -130,12 +135,12 @@ def file_copies(of: pa.ChunkedArray, *, video_ids: pa.ChunkedArray) -> pa.Chunke
 
 def same_pictures(clips: pa.Table, *, order: np.ndarray, limit: float) -> dict[str, pa.Array]:
     """The columns dup_* of clips that are ordered from the best on."""
-    seen = looks.read_looks(clips)
+    seen = read_looks(clips)
 
     def verdict(a: np.ndarray, b: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return looks.verdicts(seen, a, b, shift, limit=limit)[:2]
+        return pairs.verdicts(seen, a, b, shift, limit=limit)[:2]
 
-    keeper, bits = stars(looks.pairs(seen, limit=limit), order=order, verdict=verdict)
+    keeper, bits = stars(pairs.pairs(seen, limit=limit), order=order, verdict=verdict)
     ids = clips["clip_id"].combine_chunks()
     return grouped(keeper, ids, order=order, prefix="dup") | {
         "dup_distance_bits": pa.array(bits, pa.float32(), mask=sizes(keeper) == 1)

@@ -8,42 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.stages.dedup.looks import Pairs
+from curation.stages.dedup.pairs import Pairs
 
 Verdict = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(a, b, shift) -> (is a pair, differing bits)."""
-
-
-def best_first(clips: pa.Table) -> np.ndarray:
-    """(N,) the clips' rows from the one most worth keeping.
-
-    Sound before rejected, failed or damaged ones, as later rules would drop those anyway; then most
-    pixels inside the borders, most bits per pixel (coded again they become fewer), longest, and
-    the clip_id.
-    """
-    unsound = pc.or_(pc.is_valid(clips["error"]), pc.is_valid(clips["reject"]))
-    damaged = pc.greater(pc.fill_null(clips["corrupt_frames"], 0), 0)
-    pixels = _numbers(clips["width"]) * _numbers(clips["height"])
-    # borders in whole percent: a bright line's flicker at an edge is no border
-    inside = 1 - np.round(_numbers(clips["border_pct"])) / 100
-    length_s = _numbers(clips["end_s"]) - _numbers(clips["start_s"])
-    return np.lexsort(
-        (
-            clips["clip_id"].to_numpy(),
-            -length_s,
-            -_numbers(clips["bits_per_pixel"]),
-            -pixels * inside,
-            damaged.to_numpy(),
-            unsound.to_numpy(),
-        )
-    )
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.float64()).fill_null(0).to_numpy()
 
 
 def stars(found: Pairs, *, order: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 k-means parts the clips into clusters; within a cluster, clips whose cosine similarity reaches the
 threshold are one group. Where the paper keeps the clip farthest from the centre, here the best one
-by the rule of `groups.best_first` stays, and takes what is similar to it.
+by the rule of `best.py` stays, and takes what is similar to it.
 """
 
 import numpy as np

@@ -15,6 +15,8 @@ import av.error
 from curation.video.cut import nal
 from curation.video.cut.nal import Framing
 
+KEPT_BYTES = 64 << 20  # a minute of 1080p at 8 Mb/s; reading them again would double the cost
+
 
 @dataclass(frozen=True)
 class Window:
@@ -61,6 +63,8 @@ class Packets:
     """One set of parameter sets serves the whole stretch."""
     last_duration: int = 0
     """Of the last packet, in the stream's time base; 0: unknown."""
+    kept: list[Any] | None = None
+    """The packets themselves, where they are few enough to be held."""
 
     @cached_property
     def position_of(self) -> dict[int, int]:
@@ -129,6 +133,8 @@ class _Found:
         self.last_duration = 0
         self.past_end = False
         self.pts_shown: list[int] = []
+        self.kept: list[Any] | None = []
+        self.num_bytes = 0
 
     def is_complete(self, packet: Any) -> bool:
         """The keyframe after the window's end: what is shown before the end lies before it."""
@@ -143,8 +149,7 @@ class _Found:
         self.pts.append(packet.pts)
         self.is_shown.append(not packet.is_discard)
         self.last_duration = packet.duration or 0
-        if position and packet.has_sidedata("new_extradata"):
-            self.is_uniform = False
+        self._keep(packet)
         if packet.is_keyframe:
             self._add_key(packet, position)
         elif self.keys and packet.pts < self.pts[self.keys[-1][0]] and self.framing:
@@ -152,7 +157,16 @@ class _Found:
             if can_drop and nal.is_reference(bytes(packet), self.framing):
                 self.keys[-1] = key, kind, False
 
+    def _keep(self, packet: Any) -> None:
+        self.num_bytes += packet.size
+        if self.num_bytes > KEPT_BYTES:
+            self.kept = None
+        elif self.kept is not None:
+            self.kept.append(packet)
+
     def _add_key(self, packet: Any, position: int) -> None:
+        if position and packet.has_sidedata("new_extradata"):
+            self.is_uniform = False
         if self.framing is None:
             # VP8, VP9, AV1: a keyframe forgets all; MPEG-4's B-frames may look across one
             self.keys.append((position, "open", True))
@@ -187,6 +201,7 @@ class _Found:
             self.framing,
             self.is_uniform,
             self.last_duration,
+            self.kept,
         )
 
     def _entry(self, key: tuple[int, Literal["closed", "open"], bool], frame: list[int]) -> Any:

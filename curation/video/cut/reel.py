@@ -12,14 +12,21 @@ from curation.video.decode import DecodePass
 from curation.video.open import Source, choose_stream, open_video
 
 
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # that stamp every packet themselves
+
+
 @dataclass
 class Reel:
-    """Opened once for all the clips of a unit: opening costs as much as decoding ten frames."""
+    """Opened once for all the clips of a unit."""
 
     source: Source
     container: Any
     stream: Any
     packets: Packets | None
+    stack: contextlib.ExitStack
+    """What is to be closed with it."""
+    decoder: Any = None
+    """Codec context that knows what the first pictures tell; opened when it is needed."""
     decoded_frames: int = 0
     """Pictures decoded so far to reach those that were asked for."""
 
@@ -32,6 +39,9 @@ class Reel:
         others than the index says.
         """
         assert self.packets is not None
+        if self.packets.kept is not None:
+            yield from enumerate(self.packets.kept[first:last], first)
+            return
         position = first
         for packet in self._packets_from(first):
             if packet.pts != self.packets.pts[position]:
@@ -91,7 +101,7 @@ class Reel:
         raise LookupError(f"frame {wanted} does not come out of the decoder")
 
     def _decoded(self, entry: Entry, last: int) -> Iterator[Any]:
-        context = self.stream.codec_context
+        context = self._decoder()
         try:
             for position, packet in self.read(entry.position, last):
                 if position not in entry.leads:
@@ -102,6 +112,13 @@ class Reel:
         finally:
             with contextlib.suppress(av.error.FFmpegError):
                 context.flush_buffers()
+
+    def _decoder(self) -> Any:
+        if self.decoder is None:
+            container = self.stack.enter_context(open_video(self.source))
+            self.decoder = choose_stream(container).codec_context
+            self.decoder.thread_count = 1  # one task, one core
+        return self.decoder
 
     def _counted(self, start: int, end: int) -> Iterator[tuple[float, Any]]:
         count = 0
@@ -124,8 +141,23 @@ def entry_before(packets: Packets, frame: int) -> Entry | None:
 @contextlib.contextmanager
 def open_reel(source: Source, *, window: Window | None = WHOLE) -> Iterator[Reel]:
     """window: what to index; None: nothing, frames are then counted from the beginning."""
-    with open_video(source) as container:
+    with contextlib.ExitStack() as stack:
+        container = stack.enter_context(open_video(source, header_only=True))
+        if not header_suffices(container):
+            container = stack.enter_context(open_video(source))
         stream = choose_stream(container)
-        stream.codec_context.thread_count = 1  # one task, one core
         packets = index_packets(container, stream, window=window) if window else None
-        yield Reel(source, container, stream, packets)
+        yield Reel(source, container, stream, packets, stack)
+
+
+def header_suffices(container: Any) -> bool:
+    """Whether packets can be told apart and copied by what the header says: FFmpeg chooses among
+    several streams, and stamps packets that have none, by what it finds in the first pictures.
+    """
+    if container.format.name not in CONTAINERS or len(container.streams.video) != 1:
+        return False
+    context = container.streams.video[0].codec_context
+    if context is None:
+        return False
+    is_h264 = context.codec.canonical_name == "h264"
+    return bool(context.extradata) if is_h264 else context.pix_fmt is not None

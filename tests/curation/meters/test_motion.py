@@ -61,7 +61,7 @@ def test_motion_of_a_pan_is_its_speed() -> None:
     assert clip["motion_width_pct_per_s"] == pytest.approx(18.75, rel=0.1)
     assert clip["pan_width_pct_per_s"] == pytest.approx(18.75, rel=0.1)
     assert clip["camera_motion"] == "pan right"
-    assert len(rows) == pytest.approx(12, abs=1)  # six pairs a second, not one a frame
+    assert len(rows) == pytest.approx(8, abs=1)  # four pairs a second, not one a frame
 
 
 def test_motion_leaves_out_the_pair_that_straddles_the_cut() -> None:

@@ -11,9 +11,13 @@ from curation.clip import hash_128
 from curation.meters.phash import Phash
 from curation.stage import Abort
 from curation.stages.dedup import DEDUP, Dedup, embeddings, grouped
-from curation.stages.dedup.groups import best_first, stars
-from curation.stages.dedup.looks import BANDS, BITS, CANDIDATE_BITS, Looks, Pairs, near, pairs
+from curation.stages.dedup.best import best_first
+from curation.stages.dedup.candidates import BANDS, BITS, CANDIDATE_BITS, near
+from curation.stages.dedup.groups import stars
+from curation.stages.dedup.looks import Looks
+from curation.stages.dedup.pairs import Pairs, pairs
 from curation.stages.dedup.semantic import clusters, keepers, weights
+from curation.stages.split import Split
 from tests.curation.meters.feeding import feed, pictures, read
 from tests.videos import texture
 
@@ -77,37 +81,27 @@ def row(frames: list[np.ndarray], *, fps: float = FPS, start: int = 0) -> dict[s
     meter = Phash()
     rows = feed(meter, pictures(frames, fps=fps))
     found = read(meter, rows, start, len(frames), fps=fps)
-    return found | {"start_s": start / fps, "end_s": len(frames) / fps}
+    return found | {"num_frames": len(frames) - start}
 
 
 CLIP = {
     "video_id": "v",
     "width": 1280,
     "height": 720,
+    "num_frames": 100,
     "bits_per_pixel": 0.1,
-    "border_pct": 0.0,
-    "corrupt_frames": 0,
-    "reject": None,
-    "error": None,
+    "sharpness_pct": 50.0,
 }
-TYPES = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("clip_id", "video_id", "reject", "error")),
-        *(pa.field(name, pa.float64()) for name in ("start_s", "end_s")),
-        *(pa.field(name, pa.int32()) for name in ("width", "height", "corrupt_frames")),
-        *(pa.field(name, pa.float32()) for name in ("bits_per_pixel", "border_pct")),
-        *Phash.writes,
-    ]
-)
+READ = pa.schema([Split.writes["clips"].field(name) for name in Dedup.reads["clips"]])
 
 
 def table(clips: dict[str, dict[str, Any]]) -> pa.Table:
-    rows = [CLIP | {"start_s": 0.0, "end_s": 4.0, "clip_id": name} | c for name, c in clips.items()]
-    return pa.Table.from_pylist(rows, schema=TYPES)
+    rows = [CLIP | {"clip_id": name} | clip for name, clip in clips.items()]
+    return pa.Table.from_pylist(rows, schema=READ)
 
 
 def run(clips: dict[str, dict[str, Any]], embed: pa.Table | None = None, **knobs: Any) -> pa.Table:
-    tables = {"clips": table(clips), "videos": pa.table({"video_id": ["v"]})}
+    tables = {"clips": table(clips), "videos": pa.table({"video_id": ["v"], "codec": ["h264"]})}
     written = Dedup(**knobs).run(tables | ({"embed": embed} if embed is not None else {}))["dedup"]
     assert written.schema == DEDUP
     assert written["clip_id"].to_pylist() == list(clips)
@@ -131,6 +125,7 @@ def groups(written: pa.Table) -> set[frozenset[str]]:
 def test_counts_the_files_with_the_same_bytes_and_keeps_the_order_of_the_clips():
     clips = table({"c3": {"video_id": "b"}, "c1": {"video_id": "a"}, "c2": {"video_id": "b"}})
     videos = pa.table({"video_id": pa.array(["b", "a", "b", None, "b"], pa.string())})
+    videos = videos.append_column("codec", pa.nulls(5, pa.string()))
     written = Dedup().run({"clips": clips, "videos": videos})["dedup"]
     assert written["clip_id"].to_pylist() == ["c3", "c1", "c2"]
     assert written["file_copies"].to_pylist() == [3, 1, 3]
@@ -274,22 +269,58 @@ def test_random_hashes_give_the_planted_pairs_and_no_other():
 # -- groups ----------------------------------------------------------------------------------------
 
 
-def test_the_best_clip_stays():
-    better_first = [
+BETTER_FIRST: dict[str, list[dict[str, Any]]] = {
+    "sound, then undamaged, then without a logo": [
         {},
-        {"width": 1281, "border_pct": 5.0},
-        {"bits_per_pixel": 0.09, "width": 1200},
-        {"bits_per_pixel": 0.08, "width": 1200, "end_s": 9.0},
-        {"bits_per_pixel": 0.08, "width": 1200},
-        {"width": 1200, "bits_per_pixel": 0.08},  # equal: by clip_id
+        {"width": 3840, "height": 2160, "overlay_pct": 1.0},
         {"width": 3840, "height": 2160, "corrupt_frames": 1},
         {"width": 3840, "height": 2160, "reject": "too_short"},
-        {"width": 1280, "error": "deadline"},
-    ]
-    names = [f"{n}" for n in range(len(better_first))]
+        {"error": "deadline"},
+    ],
+    "larger, unless it was enlarged or has bars": [
+        {"width": 1920, "height": 1080},
+        {},
+        {"width": 2560, "height": 1440, "sharpness_pct": 32.0},  # 0.65 of the sharpness
+        {"width": 1344, "border_pct": 22.0},
+        {"width": 640, "height": 360, "sharpness_pct": 56.0, "bits_per_pixel": 0.2},
+    ],
+    "more of the same take, more frames per second": [
+        {"num_frames": 120},
+        {"num_frames": 200, "duplicate_frames_pct": 50.0},
+        {"num_frames": 50},
+    ],
+    "coded once, then with more bits": [
+        {"bits_per_pixel": 0.05},
+        {"sharpness_pct": 49.0, "bits_per_pixel": 0.06},
+        {"sharpness_pct": 49.0, "bits_per_pixel": 0.04},
+    ],
+    "whatever could not be measured is as in usual footage": [
+        {"sharpness_pct": 46.0, "bits_per_pixel": 0.1},
+        {"sharpness_pct": None, "bits_per_pixel": None},
+        {"sharpness_pct": 40.0, "bits_per_pixel": 0.05},
+    ],
+    "equal ones by clip_id": [{}, {}],
+}
+
+
+@pytest.mark.parametrize("rule", BETTER_FIRST)
+def test_the_best_clip_stays(rule):
+    clips = BETTER_FIRST[rule]
+    names = [f"{n}" for n in range(len(clips))]
     order = np.random.default_rng(0).permutation(len(names))
-    clips = table({names[i]: better_first[i] for i in order})
-    assert [clips["clip_id"][i].as_py() for i in best_first(clips)] == names
+    given = table({names[i]: clips[i] for i in order})
+    codecs = pa.chunked_array([["h264"] * len(names)])
+    assert [given["clip_id"][i].as_py() for i in best_first(given, codecs=codecs)] == names
+
+
+def test_bits_count_by_what_the_codec_makes_of_them():
+    """Motion JPEG at 3.5 times the bits, as of flower_mjpeg.avi beside flower.mp4, is a copy."""
+    clips = table({"a": {"bits_per_pixel": 0.4}, "b": {"bits_per_pixel": 0.115}})
+    for codec, best in (("mjpeg", 1), ("mpeg2video", 0), ("unheard of", 0), (None, 0)):
+        codecs = pa.chunked_array([pa.array([codec, "h264"])])
+        assert best_first(clips, codecs=codecs)[0] == best
+    again = table({"a": {"bits_per_pixel": 0.08}, "b": {"bits_per_pixel": 0.1}})
+    assert best_first(again, codecs=pa.chunked_array([["hevc", "h264"]]))[0] == 0
 
 
 def test_a_copy_of_a_copy_joins_only_if_it_is_one_of_the_clip_that_stays():

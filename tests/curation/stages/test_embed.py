@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from curation import backbone, torchvision_cpu
+from curation.stages.dedup import Dedup
 from curation.stages.embed import EMBED, Embed
+from curation.stages.split import Split
 
 WIDTH = 32
 TINY = {
@@ -60,11 +63,21 @@ def tiny(folder: Path, **changes: Any) -> Embed:
 
 
 def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    return jpeg(pixels, quality=95)
+
+
+def smooth(seed: int) -> np.ndarray:
+    """Colours that change over a quarter of the picture: coding leaves them as they are."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return cv2.resize(small, (56, 40), interpolation=cv2.INTER_CUBIC)
+
+
+def jpeg(pixels: np.ndarray, *, quality: int) -> bytes:
     from PIL import Image
 
-    pixels = np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=95)
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
@@ -106,6 +119,28 @@ def test_embedding_is_the_normalised_mean_of_normalised_features(folder):
         assert row["embed_model"] == "tiny-clip-e/tiny.pt"
         assert row["embed_note"] is None and row["error"] is None
     assert written["embedding_mean_norm"][0].as_py() == pytest.approx(1, abs=1e-5)  # one keyframe
+
+
+def test_dedup_groups_the_clips_whose_keyframes_mean_the_same(folder):
+    """Real embeddings by way of the table: coarsely coded pictures join those they were made of."""
+    shown = {name: smooth(seed) for seed, name in enumerate("abcd")}
+    frames = [(name, jpeg(pixels, quality=95)) for name, pixels in shown.items()]
+    frames += [(f"{name}'", jpeg(shown[name], quality=40)) for name in "ac"]
+    clips = [name for name, _ in frames]
+    embedded = tiny(folder).run(tables(clips, frames))["embed"]
+    names = Dedup.reads["clips"]
+    given = Split.writes["clips"].empty_table().select(names).schema
+    rows = [{"clip_id": clip, "video_id": "v", "width": 640, "height": 360} for clip in clips]
+    videos = pa.table({"video_id": ["v"], "codec": ["h264"]})
+    read = {"clips": pa.Table.from_pylist(rows, schema=given), "videos": videos}
+    stage = Dedup(similarity=0.999, clusters=1)  # of random weights all pictures are much alike
+    found = stage.run(read | {"embed": embedded})["dedup"].to_pylist()
+    assert {row["clip_id"]: row["sem_of"] for row in found} == {
+        **{"a": "a", "a'": "a", "c": "c", "c'": "c"},
+        **{"b": None, "d": None},
+    }
+    # four of the cluster stay
+    assert [row["sample_weight"] for row in found] == pytest.approx([4**-0.5] * len(clips))
 
 
 def test_a_clip_without_readable_keyframes_is_null_with_the_reason(folder):

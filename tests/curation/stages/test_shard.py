@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.stages import shard
+from curation.stages import sharding
 from curation.stages.shard import Shard
+from curation.stages.unit_source import window_of
 from curation.video import DecodePass
 from tests.curation.splitting import split_folder
 from tests.videos import pan, write_video
@@ -26,8 +27,8 @@ def clips_of(path: Path, stage: Shard | None = None, **columns: Any) -> list[dic
     video["video_num_frames"] = video["num_frames"]
     clips = []
     for position, row in enumerate(tables["clips"]):
-        known = {name: video.get(name) for name in shard.UNIT_ROWS.names}
-        known |= {name: row[name] for name in shard.UNIT_ROWS.names if name in row}
+        known = {name: video.get(name) for name in sharding.UNIT_ROWS.names}
+        known |= {name: row[name] for name in sharding.UNIT_ROWS.names if name in row}
         known |= columns | {"position": position, "standing": None}
         clips.append(known | {"bucket": stage.bucket(known), "cut_hash": stage.cut_hash(known)})
     return clips
@@ -35,7 +36,7 @@ def clips_of(path: Path, stage: Shard | None = None, **columns: Any) -> list[dic
 
 def run(stage: Shard, clips: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     """(rows of the shard table, clip_id -> media)."""
-    (unit,) = shard.units(stage, clips)
+    (unit,) = sharding.units(stage, clips)
     tables = stage.run({"rows": unit.rows})
     media = {row["clip_id"]: row["bytes"] for row in tables["media"].to_pylist()}
     return tables["shard"].to_pylist(), media
@@ -142,8 +143,8 @@ def test_clips_of_a_long_source_are_cut_from_between_its_division_points(tmp_pat
     whole = clips_of(path)
     points = [{"pts": 512 * n, "time_s": n / 24, "frame": n} for n in (24, 36, 96)]
     found = [clip | {"division_points": points} for clip in whole]
-    assert shard._window(found[1:2]).start_frame == 36
-    assert shard._window(found[1:2]).end_frame == 96
+    assert window_of(found[1:2]).start_frame == 36
+    assert window_of(found[1:2]).end_frame == 96
     for number in range(3):  # each alone, as if in a unit of its own
         expected, media = run(Shard(), [whole[number]])
         assert run(Shard(), [found[number]]) == (expected, media)

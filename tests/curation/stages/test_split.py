@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from curation.clip import clip_id
-from curation.meters.cuts import REACH, Transition
+from curation.meters.cuts import OVERLAP, Transition
 from curation.meters.shots import Piece, divide, shots_between
 from curation.stages import scan
 from curation.stages.inventory import identify, is_sidecar
@@ -191,7 +191,7 @@ def test_segments_give_what_one_pass_gives(tmp_path: Path, options: dict[str, st
     assert joined["clips"].equals(one["clips"]) and one["clips"].num_rows == 7
     assert joined["keyframes"].equals(one["keyframes"])
     decoded = joined["videos"]["decoded_frames"][0].as_py()
-    assert 400 < decoded < 400 + len(promised) * (REACH + 1)
+    assert 400 < decoded < 400 + len(promised) * (OVERLAP + 1)
     same = [c for c in one["videos"].column_names if c != "decoded_frames"]
     assert joined["videos"].select(same).equals(one["videos"].select(same))
 

@@ -11,13 +11,17 @@ import pytest
 from curation import storage
 from curation.meters.copies import Looks, find_copies
 from curation.meters.glance import sharpness, text_pct
+from curation.meters.packets import is_due
 from curation.stage import Tables
 from curation.stages import look, scan
 from curation.stages.filter import Rule
 from curation.stages.look import Look
 from curation.stages.scan import Scan
-from curation.stages.split import UNIT_ROWS, Split, rejected_rows
-from curation.stages.triage import Triage, Verdict
+from curation.stages.segments import segments
+from curation.stages.split import UNIT_ROWS, Split
+from curation.stages.triage import Triage
+from curation.stages.verdict import Verdict, rejected_rows
+from curation.video.keys import Key, KeyPass
 from tests.curation.splitting import listing, split_folder
 from tests.videos import pan, texture, write_video
 
@@ -47,6 +51,7 @@ def triaged(folder: Path, *, rules: list[Rule] = RULES, every_s: float = 1.0, **
     stage = Scan(**CUTS)
     of_source: dict[str, list[Tables]] = {}
     for unit in scan.units(stage, sources=sources, verdicts=verdicts):
+        assert unit.rows is not None
         uri = unit.rows["uri"][0].as_py()
         of_source.setdefault(uri, []).append(stage.run({"rows": unit.rows}))
     found: dict[str, list[dict]] = {"videos": [], "clips": [], "keyframes": []}
@@ -169,6 +174,40 @@ def test_one_group_of_pictures_is_kept_whole_or_not_at_all(tmp_path: Path) -> No
     assert rows["still.mp4"]["reject"] == "triage_text"
 
 
+def test_one_slide_may_follow_another_between_keyframes(tmp_path: Path) -> None:
+    options = {"g": "96", "sc_threshold": "0"}  # keyframes at 0, 4 and 8 s
+    film = np.concatenate([card(3), 255 - card(4), card(4)])
+    write_video(tmp_path / "slides.mp4", film, options=options)
+    write_video(tmp_path / "shot.mp4", np.concatenate([card(5), good(1, 2), card(4)]))
+    rows, tables = triaged(tmp_path)
+    assert rows["slides.mp4"]["reject"] == "triage_text"
+    (shot,) = [c for c in tables["clips"] if c["start_frame"] == 120]
+    assert shot["num_frames"] == 48 and shot["reject"] is None
+
+
+@pytest.mark.parametrize(("black_s", "begins_s"), [(8.5, 4.0), (10.5, 8.0)])
+def test_a_cut_near_the_beginning_of_a_kept_stretch_is_seen(
+    tmp_path: Path, black_s: float, begins_s: float
+) -> None:
+    options = {"g": "96", "sc_threshold": "0"}  # keyframes at 0, 4, 8, 12 and 16 s
+    write_video(
+        tmp_path / "film.mp4", np.concatenate([black(black_s), good(1, 8)]), options=options
+    )
+    (row,) = triaged(tmp_path)[0].values()
+    assert [s["reject"] for s in row["stretches"]] == ["triage_black", None]
+    assert row["stretches"][1]["start_s"] == pytest.approx(begins_s)
+
+
+def test_keyframes_are_due_after_the_longest_distance() -> None:
+    keys = KeyPass("no file", every_s=0)
+    at = [0, 10, 20, 25, 35]
+    keys.is_key = [i in at for i in range(40)]
+    looks = [Key(packet, packet, float(packet), None) for packet in (0, 20, 25, 35)]
+    assert is_due(keys, looks) == [True, False, True, False]
+    keys.is_key = [i in (0, 30) for i in range(40)]  # one distance: is it the encoder's?
+    assert is_due(keys, [looks[0], Key(30, 30, 30.0, None)]) == [False, False]
+
+
 def test_looks_too_far_apart_do_not_speak_for_what_lies_between(tmp_path: Path) -> None:
     options = {"g": "120", "sc_threshold": "0"}
     write_video(tmp_path / "film.mp4", blurred(1, 15), options=options)
@@ -248,7 +287,7 @@ def test_a_failed_look_passes_the_source_on(tmp_path: Path) -> None:
 def test_segments_lie_inside_what_is_left() -> None:
     points = [{"pts": 100 * i, "time_s": 10.0 * i, "frame": 240 * i} for i in range(1, 10)]
     run = {"start_pts": 200, "end_pts": 700, "start_frame": 480, "end_frame": 1680, "start_s": 20.0}
-    found = scan.segments(Scan(segment_s=15), points, runs=[run])
+    found = segments(points, runs=[run], every_s=15)
     assert [(s["start_pts"], s["end_pts"]) for s in found] == [(200, 400), (400, 600), (600, 700)]
     assert [(s["start_frame"], s["end_frame"]) for s in found] == [
         (480, 960), (960, 1440), (1440, 1680),
@@ -271,6 +310,9 @@ def test_sharpness_and_text_tell_what_they_should() -> None:
     assert sharpness(np.full((72, 128), 9, np.uint8)) is None
     assert text_pct(cv2.cvtColor(card(0.1)[0], cv2.COLOR_RGB2GRAY)) > 20
     assert text_pct(cv2.resize(image, (512, 288))) < 1
+    reef = np.full((288, 512), 110, np.uint8)  # a rock of speckles before plain water
+    reef[230:] = cv2.resize(texture(5, height=174, width=1536)[..., 0], (512, 58))
+    assert text_pct(reef) < 1
 
 
 def test_rejected_rows_tell_edges_from_triage() -> None:

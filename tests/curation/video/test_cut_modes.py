@@ -7,12 +7,13 @@ import av
 import numpy as np
 import pytest
 
+from curation.bench.known import Known
+from curation.bench.mixed import MORE, SOURCES, Source, film, make, x265
 from curation.video import DecodePass, VideoError, read_frames
 from curation.video.cut import Look, open_reel
 from curation.video.cut.proof import Expected, count_decord, count_opencv, prove
 from curation.video.cut.tone import HLG, PQ, linear, tone_mapped
 from curation.video.picture import fingerprint_difference
-from tests.curation.video.mixed import MORE, SOURCES, Known, Source, film, make, x265
 from tests.curation.video.test_cut import assert_exact
 from tests.videos import pan, turn_header, write_video
 

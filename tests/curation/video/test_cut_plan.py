@@ -1,10 +1,12 @@
 """What is copied and what is encoded, on indices of packets made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from curation.bench.mixed import MORE, SOURCES, film, make
 from curation.video.cut import open_reel
 from curation.video.cut.nal import (
     Bits,
@@ -16,7 +18,6 @@ from curation.video.cut.nal import (
 )
 from curation.video.cut.packets import Entry, Packets, Window
 from curation.video.cut.plan import Run, longest_run, plan_copy, plan_exact
-from tests.curation.video.mixed import MORE, SOURCES, film, make
 
 
 def packets(frames: list[int], *entries: Entry, codec: str = "h264") -> Packets:
@@ -163,6 +164,34 @@ def test_a_window_of_a_long_source_has_the_indices_of_the_whole(tmp_path: Path, 
         assert [e.frame for e in part.entries] == [30, 60]
         stamps = [round(s / reel.stream.time_base) for s, _ in reel.frames(47, 89)]
     assert stamps == [whole.pts_of(f) for f in range(47, 89)]
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "h264 one B ts", "h264 avi", "h264 edit list"])
+def test_packets_read_again_are_those_that_were_kept(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / "a", (SOURCES | MORE)[name], film())
+    with open_reel(path) as reel:
+        assert reel.packets is not None
+        kept = [(packet.pts, bytes(packet)) for packet in reel.packets.kept or []]
+        assert len(kept) == len(reel.packets.pts)
+        reel.packets = replace(reel.packets, kept=None)
+        for first, last in ((0, 7), (61, 95), (30, 31), (100, len(kept))):
+            again = [(packet.pts, bytes(packet)) for _, packet in reel.read(first, last)]
+            assert again == kept[first:last]
+        reel.packets.pts[70] += 1
+        with pytest.raises(LookupError, match="packet 70 of the source is not where it was"):
+            list(reel.read(61, 95))
+
+
+def test_more_than_a_worker_may_hold_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "a", SOURCES["h264 fixed"], film())
+    with open_reel(path) as reel:
+        whole = reel.packets
+    monkeypatch.setattr("curation.video.cut.packets.KEPT_BYTES", path.stat().st_size // 2)
+    with open_reel(path) as reel:
+        assert whole is not None and reel.packets is not None
+        assert reel.packets.kept is None and reel.packets.pts == whole.pts
 
 
 def test_frames_come_from_the_keyframe_before_and_no_more_are_decoded(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from curation.meters.cuts.training.scenes import HEIGHT_PX, WIDTH_PX
+from curation.meters.cuts.training.sprites import HEIGHT_PX, WIDTH_PX
 
 Mix = Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

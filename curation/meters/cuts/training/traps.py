@@ -5,7 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from curation.meters.cuts.training.scenes import HEIGHT_PX, WIDTH_PX, Stock, sprite
+from curation.meters.cuts.training.scenes import Stock
+from curation.meters.cuts.training.sprites import HEIGHT_PX, WIDTH_PX, sprite
 
 Trap = Callable[[np.random.Generator, np.ndarray, Stock], np.ndarray]
 
@@ -86,8 +87,10 @@ def passer_by(rng: np.random.Generator, frames: np.ndarray, stock: Stock) -> np.
     return frames
 
 
-def title(rng: np.random.Generator, frames: np.ndarray, stock: Stock) -> np.ndarray:
-    """Text or a picture over part of the frame, that appears and goes, at once or by a fade."""
+def title(rng: np.random.Generator, frames: np.ndarray, stock: Stock | None = None) -> np.ndarray:
+    """Text or a picture over part of the frame, that appears and goes, at once or by a fade, and
+    stands or rolls.
+    """
     start, end = _stretch(rng, len(frames), 10, 120)
     canvas = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
     tone = np.array([rng.choice([235, 255, 20, 180]), *rng.normal(128, 15, 2)], np.float32)
@@ -103,9 +106,11 @@ def title(rng: np.random.Generator, frames: np.ndarray, stock: Stock) -> np.ndar
     in_frames, out_frames = (int(rng.choice([1, 1, 8, 20])) for _ in range(2))
     t = np.arange(len(frames))
     alpha = np.clip(np.minimum((t - start) / in_frames, (end - t) / out_frames), 0, 1)
-    mask = (canvas / np.float32(255))[None, ..., None] * alpha[:, None, None, None].astype(
-        np.float32
-    )
+    mask = np.repeat((canvas / np.float32(255))[None, ..., None], len(frames), axis=0)
+    if rng.random() < 0.25:
+        speed = rng.uniform(-1.5, 1.5)
+        mask = np.stack([np.roll(m, round(speed * i), 0) for i, m in enumerate(mask)])
+    mask *= alpha[:, None, None, None].astype(np.float32)
     return (frames + (tone - frames) * mask).astype(np.uint8)
 
 

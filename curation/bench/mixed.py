@@ -1,21 +1,22 @@
-"""A mixed set of sources as the world has them, and the four readers that clips must satisfy."""
+"""Sources as the world has them, in small: codecs, groups of pictures, containers, times.
 
-from collections.abc import Callable, Sequence
+What cutting exactly is hard for: keyframes by the clock and at cuts, one keyframe in all, open
+groups, B-frames behind the end, hidden pictures, edit lists, and codecs that no mp4 holds.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
-
-from curation.video import DecodePass
-from curation.video.cut import Clip, Look, Order, make_clip, open_reel
-from curation.video.picture import fingerprint, small_planes, small_size
-from tests.videos import pan
 
 SHOTS = (40, 45, 45)
 HEIGHT, WIDTH = 96, 160
+STEP_PX = 3  # a frame, so that the next one cannot be taken for it
 X265 = "log-level=none:pools=none:frame-threads=1"
 
 
@@ -92,16 +93,22 @@ MORE: dict[str, Source] = {
 
 
 def film() -> np.ndarray:
-    """(T, H, W, 3): three shots whose every frame differs from its neighbours."""
-    return np.concatenate(
-        [pan(seed, n, height=HEIGHT, width=WIDTH, step_px=3) for seed, n in enumerate(SHOTS, 1)]
-    )
+    """uint8 (T, H, W, 3): three shots whose every frame differs from its neighbours."""
+    return np.concatenate([_pan(seed, num_frames) for seed, num_frames in enumerate(SHOTS, 1)])
+
+
+def _pan(seed: int, num_frames: int) -> np.ndarray:
+    """Smooth coloured noise that moves left."""
+    width = WIDTH + STEP_PX * num_frames
+    coarse = np.random.default_rng(seed).integers(0, 256, (HEIGHT // 12, width // 12, 3), np.uint8)
+    wide: Any = cv2.resize(coarse, (width, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.stack([wide[:, STEP_PX * t : STEP_PX * t + WIDTH] for t in range(num_frames)])
 
 
 def make(path: Path, source: Source, frames_THWC: np.ndarray) -> Path:
     path = path.with_suffix(f".{source.container}")
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(source.codec, rate=24, options=dict(source.options))
+        stream: Any = container.add_stream(source.codec, rate=24, options=dict(source.options))
         stream.height, stream.width = frames_THWC.shape[1:3]
         stream.pix_fmt = source.pixel_format
         stream.codec_context.thread_count = 1
@@ -123,124 +130,9 @@ def hide_by_edit_list(path: Path, num_frames: int) -> None:
     """Have the mp4's edit list begin later, as trimming in an editor does."""
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
-        step = round(1 / 24 / container.streams.video[0].time_base)
+        base: Any = container.streams.video[0].time_base
+        step = round(1 / 24 / base)
     at = data.index(b"elst") + 4 + 4 + 4 + 4  # version, count, segment duration
     begin = int.from_bytes(data[at : at + 4], "big") + num_frames * step
     data[at : at + 4] = begin.to_bytes(4, "big")
     path.write_bytes(bytes(data))
-
-
-# -- what is known of a source ---------------------------------------------------------------------
-
-
-class Known:
-    """A source decoded once from its beginning: what clips of it are held against."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.decode = DecodePass(path)
-        self.grey: list[np.ndarray] = []
-        self.prints: list[bytes] = []
-        for frame in self.decode:
-            self.grey.append(grey(frame.picture.to_ndarray(format="rgb24")))
-            size = small_size(*self.decode.display_size())
-            planes = small_planes(frame.picture, size=size, rotation=self.decode.rotation)
-            self.prints.append(fingerprint(planes[0]))
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.prints)
-
-    def order(self, start: int, end: int, **knobs: Any) -> Order:
-        """As `shard` orders the clip [start, end)."""
-        probe = self.decode.probe
-        is_interlaced = self.decode.interlaced_frames * 2 > self.num_frames
-        look = Look(
-            display=self.decode.display_size(),
-            short_side_px=knobs.pop("short_side_px", None),
-            crop=knobs.pop("crop", (0.0, 0.0, 0.0, 0.0)),
-            is_interlaced=is_interlaced and knobs.pop("interlaced_known", True),
-            tone_map=knobs.pop("tone_map", False),
-        )
-        return Order(
-            start=start,
-            end=end,
-            fps=24.0,
-            look=look,
-            pixel_format=probe.pixel_format,
-            rotation=self.decode.rotation,
-            sample_aspect=probe.sample_aspect,
-            first_luma=self.prints[start],
-            last_luma=self.prints[end - 1],
-            **knobs,
-        )
-
-    def cut(self, start: int, end: int, **knobs: Any) -> Clip:
-        with open_reel(self.path) as reel:
-            return make_clip(reel, self.order(start, end, **knobs))
-
-    def difference(self, frames: Sequence[np.ndarray], start: int) -> float:
-        """The largest mean difference, of 255, of RGB frames to the source's from start on."""
-        pairs = zip(frames, self.grey[start:], strict=False)
-        return max(float(np.abs(grey(frame) - known).mean()) for frame, known in pairs)
-
-
-def grey(rgb_HW3: np.ndarray) -> np.ndarray:
-    return rgb_HW3.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-
-
-# -- readers ---------------------------------------------------------------------------------------
-
-
-def by_pyav(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-
-def by_opencv(path: Path) -> list[np.ndarray]:
-    import cv2
-
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while (frame := capture.read()[1]) is not None:
-        frames.append(frame[:, :, ::-1])
-    return frames
-
-
-def by_decord(path: Path) -> Sequence[np.ndarray]:
-    import decord
-
-    reader = decord.VideoReader(str(path), num_threads=1)
-    return reader.get_batch(range(len(reader))).asnumpy()
-
-
-def by_decord_at_random(path: Path) -> Sequence[np.ndarray]:
-    """The same frames, each after a seek."""
-    import decord
-
-    reader = decord.VideoReader(str(path), num_threads=1)
-    frames: list[np.ndarray] = [np.empty(0)] * len(reader)
-    for i in np.random.default_rng(0).permutation(len(reader)):
-        frames[i] = reader[int(i)].asnumpy()
-    return frames
-
-
-def by_torchcodec(path: Path) -> Sequence[np.ndarray]:
-    from torchcodec.decoders import VideoDecoder
-
-    reader = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1)
-    return [reader[i].numpy() for i in range(len(reader))]
-
-
-def readers() -> dict[str, Callable[[Path], Sequence[np.ndarray]]]:
-    """All that are installed here."""
-    found: dict[str, Callable[[Path], Sequence[np.ndarray]]] = {
-        "PyAV": by_pyav,
-        "OpenCV": by_opencv,
-        "decord": by_decord,
-        "decord at random": by_decord_at_random,
-    }
-    try:
-        import torchcodec.decoders  # noqa: F401
-    except (ImportError, RuntimeError, OSError):
-        return found  # not installed, or no FFmpeg libraries on this machine
-    return found | {"torchcodec": by_torchcodec}
