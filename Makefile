@@ -16,11 +16,12 @@ SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
 ON = --config "$(CONFIG)" $(if $(OVERLAY),--config "$(OVERLAY)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+GIVEN = $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(FOOTAGE)") $(if $(TRUTH),--truth "$(TRUTH)") $(if $(WORKERS),--workers $(WORKERS))
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption shard audit train sample \
-	evaluate serve-vlm bench faults check format
+	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-exact faults check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,8 +83,20 @@ sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/sample
 evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise
 	$(PY) -m training validate --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" --ckpt_path "$(LAST)"
 
-bench: .venv/.ready ## CPU seconds of the one pass / of bare decoding, measured side by side (of a corpus that it makes, or FOOTAGE=; needs ffmpeg)
-	$(PY) -m curation bench $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(FOOTAGE)")
+bench: .venv/.ready ## CPU seconds of the one pass / of bare decoding, side by side (of a corpus that it makes, or FOOTAGE=; needs ffmpeg)
+	$(PY) -m curation bench $(GIVEN)
+
+bench-cuts: .venv/.ready ## shots found, beside PySceneDetect and TransNetV2, on an edit that it makes (and FOOTAGE=, TRUTH=)
+	$(PY) -m curation bench-cuts $(GIVEN)
+
+bench-dedup: .venv/.ready ## copies found among re-encodes that it makes (FOOTAGE=, TRUTH=), and among NUM= made-up clips
+	$(PY) -m curation bench-dedup $(GIVEN) $(if $(NUM),--num $(NUM))
+
+bench-triage: .venv/.ready ## what a first look saves and loses (of films that it makes, or FOOTAGE=; needs ffmpeg)
+	$(PY) -m curation bench-triage --config configs/curation/default.yaml --config configs/curation/triage.yaml $(GIVEN)
+
+bench-exact: .venv/.ready ## clips cut in every mode, read back by every reader (of files that it makes, or FOOTAGE=)
+	$(PY) -m curation bench-exact $(GIVEN)
 
 faults: .venv/.ready ## broken and hostile files made from good ones: what becomes of each (FOOTAGE=, EACH=)
 	$(PY) -m curation faults --footage "$(FOOTAGE)" --each $(EACH) $(if $(WORKERS),--workers $(WORKERS))

@@ -13,6 +13,7 @@ import pyarrow as pa
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from curation import dataset, pipeline, storage
+from curation.bench.commands import BENCHES
 from curation.stage import Abort, Stage
 from curation.stages import dedup as comparing
 from curation.stages import filter as judging
@@ -47,7 +48,7 @@ STAGES: dict[str, type[Stage]] = {
     "targets": Targets,
     "shard": Shard,
 }
-COMMANDS = [*STAGES, "audit", "bench", "faults", "demo-footage", "demo-report", "demo-picture"]
+COMMANDS = [*STAGES, "audit", *BENCHES, "demo-footage", "demo-report", "demo-picture"]
 
 
 def parser() -> ArgumentParser:
@@ -65,7 +66,10 @@ def parser() -> ArgumentParser:
         "--each", type=int, default=10, help="faults: variants of a file per kind of damage"
     )
     parser.add_argument(
-        "--truth", type=str, help="demo: where the film's true cuts and defects are written"
+        "--num", type=int, default=1_000_000, help="bench-dedup: clips that are made up"
+    )
+    parser.add_argument(
+        "--truth", type=str, help="JSON of the footage's true cuts; demo: where they are written"
     )
     parser.add_argument("--samples", type=str, help="demo-picture: a sampled video")
     parser.add_argument("--output", type=str, help="demo-picture: the picture")
@@ -109,7 +113,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _run(args: Namespace) -> int:
-    _require(args, "data", unless={"bench", "faults", "demo-footage"})
+    _require(args, "data", unless={*BENCHES, "demo-footage"})
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"{args.workers = }, expected at least 1 (make: WORKERS=)")
     if "split" in args.stages:
@@ -210,20 +214,6 @@ def _audit(args: Namespace) -> bool:
     return True
 
 
-def _bench(args: Namespace) -> bool:
-    from curation.bench.cost import bench
-
-    bench(args.footage)
-    return True
-
-
-def _faults(args: Namespace) -> bool:
-    from curation.bench.faults import faults
-
-    _require(args, "footage")
-    return faults(args.footage, each=args.each, workers=args.workers)
-
-
 def _demo_footage(args: Namespace) -> bool:
     from curation.demo.film import make_footage
 
@@ -258,8 +248,7 @@ COMMAND: dict[str, Callable[[Any], bool]] = {
     "targets": _targets,
     "shard": _shard,
     "audit": _audit,
-    "bench": _bench,
-    "faults": _faults,
+    **BENCHES,
     "demo-footage": _demo_footage,
     "demo-report": _demo_report,
     "demo-picture": _demo_picture,

@@ -16,10 +16,9 @@ import cv2
 
 from curation import storage
 from curation.bench.clock import bare_decode, paired
-from curation.video import DecodePass, VideoError
-from curation.video.cut import Look, Order, Reel, Verify, make_clip, open_reel
-from curation.video.decode import mean_fps
-from curation.video.picture import fingerprint, small_planes, small_size
+from curation.bench.known import Known
+from curation.video import VideoError
+from curation.video.cut import Verify, make_clip, open_reel
 
 CLIP_FRAMES = 97  # a common bucket: about 4 s
 FIRST_FRAME = 7  # no keyframe but by chance
@@ -83,7 +82,7 @@ def row(file: str, name: str, found: Cutting) -> str:
 def measure(path: Path, *, rounds: int) -> dict[str, Cutting]:
     """How the clips were cut -> what it gave; {} for a file that is no video."""
     try:
-        known = _Known(path)
+        known = Known(path, with_pictures=False)
         with open_reel(path) as reel:
             if known.is_image or reel.packets is None:
                 return {}
@@ -96,71 +95,39 @@ def measure(path: Path, *, rounds: int) -> dict[str, Cutting]:
         "keyframes": list(zip(entries, ends, strict=True)),
         "anywhere": [(start, start + CLIP_FRAMES) for start in anywhere],
     }
-    return {name: known.cut(path, found, rounds=rounds) for name, found in spans.items() if found}
+    return {name: _beside(known, found, rounds=rounds) for name, found in spans.items() if found}
 
 
-class _Known:
-    """A source decoded once, as split knows it."""
+def _beside(known: Known, spans: list[tuple[int, int]], *, rounds: int) -> Cutting:
+    """Each strength of proof beside a decode, scaled to the frames that were cut."""
+    made: dict[str, Cutting] = {}
 
-    def __init__(self, path: Path) -> None:
-        self.decode = DecodePass(path)
-        self.prints: list[bytes] = []
-        for frame in self.decode:
-            size = small_size(*self.decode.display_size())
-            planes = small_planes(frame.picture, size=size, rotation=self.decode.rotation)
-            self.prints.append(fingerprint(planes[0]))
-        self.num_frames = len(self.prints)
-        self.edges_s = self.decode.edges_s()
-        self.num_bytes = path.stat().st_size
-        self.stream = self.decode.probe.stream_index
-        self.is_image = self.decode.probe.image_extension is not None
+    def case(verify: Verify) -> None:
+        made[verify] = _cut(known, spans, verify)
 
-    def order(self, start: int, end: int, verify: Verify) -> Order:
-        probe, decode = self.decode.probe, self.decode
-        is_interlaced = 2 * decode.interlaced_frames > self.num_frames
-        return Order(
-            start=start,
-            end=end,
-            fps=mean_fps(self.edges_s[start : end + 1]),
-            look=Look(decode.display_size(), is_interlaced=is_interlaced),
-            pixel_format=probe.pixel_format,
-            rotation=decode.rotation,
-            sample_aspect=probe.sample_aspect,
-            first_luma=self.prints[start],
-            last_luma=self.prints[end - 1],
-            verify=verify,
-        )
+    cases = {verify: partial(case, verify) for verify in get_args(Verify)}
+    stream = known.decode.probe.stream_index
+    unit = partial(bare_decode, str(known.path), stream=stream)
+    costs = paired(unit, cases, rounds=rounds)
+    found = made["decode"]
+    share = found.frames / known.num_frames
+    found.bytes_in = round(known.path.stat().st_size * share)
+    found.decode_s = costs["decode"].unit_s * share
+    found.cut_s = {name: cost.ratio * costs["decode"].unit_s for name, cost in costs.items()}
+    return found
 
-    def cut(self, path: Path, spans: list[tuple[int, int]], *, rounds: int) -> Cutting:
-        """Each strength of proof beside a decode, scaled to the frames that were cut."""
-        made: dict[str, Cutting] = {}
 
-        def case(verify: Verify) -> None:
-            with open_reel(path) as reel:
-                if reel.packets is None or reel.packets.num_frames != self.num_frames:
-                    reel.packets = None
-                made[verify] = self._cut(reel, spans, verify)
-
-        cases = {verify: partial(case, verify) for verify in get_args(Verify)}
-        unit = partial(bare_decode, str(path), stream=self.stream)
-        costs = paired(unit, cases, rounds=rounds)
-        found = made["decode"]
-        share = found.frames / self.num_frames
-        found.bytes_in = round(self.num_bytes * share)
-        found.decode_s = costs["decode"].unit_s * share
-        found.cut_s = {name: cost.ratio * costs["decode"].unit_s for name, cost in costs.items()}
-        return found
-
-    def _cut(self, reel: Reel, spans: list[tuple[int, int]], verify: Verify) -> Cutting:
-        found = Cutting()
+def _cut(known: Known, spans: list[tuple[int, int]], verify: Verify) -> Cutting:
+    found = Cutting()
+    with known.reel() as reel:
         for start, end in spans:
             found.frames += end - start
             try:
-                clip = make_clip(reel, self.order(start, end, verify))
+                clip = make_clip(reel, known.order(start, end, verify=verify))
             except VideoError:
                 found.failed += 1
                 continue
             found.routes[clip.route] += 1
             found.frames_encoded += clip.frames_encoded
             found.bytes_out += len(clip.data)
-        return found
+    return found

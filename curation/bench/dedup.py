@@ -200,7 +200,7 @@ def joined(clips: Clips) -> Iterator[tuple[tuple[str, str, int], tuple[str, str,
 
 def keepers(clips: Clips) -> dict[tuple[str, str, int], tuple[str, str, int]]:
     """The clip of its group that stays, itself where it has no copy."""
-    names = {"|".join(map(str, key)): key for key in clips}
+    names = {"\t".join(map(str, key)): key for key in clips}  # equal ones: the original first
     rows = [
         row | {"clip_id": name, "video_id": name}
         for name, row in zip(names, clips.values(), strict=True)

@@ -23,7 +23,7 @@ from curation import dataset, storage
 from curation.bench.damage import variants
 from curation.bench.hostile import write_hostile
 from curation.memory import DECODING_GB, hold_at_most
-from curation.stage import Abort
+from curation.stage import STAGE_FAILED, Abort
 from curation.video import DecodePass, VideoError
 from curation.video.picture import small_planes, small_size
 
@@ -163,7 +163,9 @@ def _rss_mb(outcome: Outcome) -> float:
 def beside(
     good: list[Path], bad: list[Path], folder: Path, *, seed: int, workers: int | None
 ) -> bool:
-    """Whether split says the same of good files alone and beside bad ones."""
+    """Whether split says the same of good files alone and beside bad ones, and foresaw every bad
+    one.
+    """
     footage, alone, together = folder / "footage", folder / "alone", folder / "together"
     footage.mkdir()
     for i, path in enumerate(good):
@@ -179,7 +181,9 @@ def beside(
     changed = differing(alone, together)
     print(f"split: {listed} files, {videos.num_rows} accounted for, of {len(good)} good ones "
           f"{len(changed)} tables changed")  # fmt: skip
-    return videos.num_rows == listed and not changed
+    codes = Counter((error or "measured").split(":")[0] for error in videos["error"].to_pylist())
+    print(", ".join(f"{n} {code}" for code, n in codes.most_common()))
+    return videos.num_rows == listed and not changed and STAGE_FAILED not in codes
 
 
 def _split(footage: Path, data: Path, *, workers: int | None) -> None:

@@ -2,7 +2,8 @@
 against.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from curation.bench.readers import small_grey
 from curation.video import DecodePass
-from curation.video.cut import Clip, Look, Order, make_clip, open_reel
+from curation.video.cut import Clip, Look, Order, Reel, make_clip, open_reel
 from curation.video.decode import mean_fps
 from curation.video.picture import TURNS, fingerprint, small_planes, small_size
 
@@ -74,10 +75,16 @@ class Known:
     def is_interlaced(self) -> bool:
         return 2 * self.decode.interlaced_frames > self.num_frames
 
-    def cut(self, start: int, end: int, **knobs: Any) -> Clip:
+    @contextlib.contextmanager
+    def reel(self) -> Iterator[Reel]:
+        """As `shard` opens it."""
         with open_reel(self.path) as reel:
             if reel.packets is None or reel.packets.num_frames != self.num_frames:
                 reel.packets = None
+            yield reel
+
+    def cut(self, start: int, end: int, **knobs: Any) -> Clip:
+        with self.reel() as reel:
             return make_clip(reel, self.order(start, end, **knobs))
 
     def wrong(

@@ -69,13 +69,14 @@ class Exposure:
         if not len(rows):
             return dict.fromkeys(Exposure.writes.names)
         looked = rows[~np.isnan(rows["contrast"])]
-        seen = {
-            "contrast_pct": 100 * float(np.median(looked["contrast"])) / 255,
-            "chroma_mean_pct": 100 * float(np.mean(looked["chroma"])) / NEUTRAL,
-        }
+        contrast = chroma = None
+        if len(looked):
+            contrast = 100 * float(np.median(looked["contrast"])) / 255
+            chroma = 100 * float(np.mean(looked["chroma"])) / NEUTRAL
         return {
             "luma_mean_pct": 100 * float(np.mean(rows["mean"])) / 255,
-            **(seen if len(looked) else dict.fromkeys(seen)),
+            "contrast_pct": contrast,
+            "chroma_mean_pct": chroma,
             "black_frames_pct": 100 * float(np.mean(rows["black"])),
             "blown_frames_pct": 100 * float(np.mean(rows["blown"])),
             "grey_frames_pct": 100 * float(np.mean(rows["grey"])),

@@ -6,7 +6,7 @@ millisecond, cameras vary).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av.error
@@ -14,6 +14,7 @@ import numpy as np
 
 from curation.video import exif
 from curation.video.open import (
+    HDR_TRANSFERS,
     Probe,
     Source,
     VideoError,
@@ -86,6 +87,16 @@ class DecodePass:
         return len(self.times_s)
 
     def __iter__(self) -> Iterator[Frame]:
+        yield from self._frames(seeks=self.segment.start_pts is not None)
+        if not self.times_s and self.segment.start_pts is not None:
+            # seeking led past the keyframe, as in MPEG-TS, which has no index
+            yield from self._frames(seeks=False)
+        if not self.times_s:
+            raise VideoError(
+                "no_frames", f"no frame of the {self.probe.codec} stream could be decoded"
+            )
+
+    def _frames(self, *, seeks: bool) -> Iterator[Frame]:
         with open_video(self.path) as container:
             stream = choose_stream(container)
             self.probe = probe(container, stream)
@@ -93,7 +104,7 @@ class DecodePass:
             stream.codec_context.thread_count = 1
             if self.fast:
                 stream.codec_context.options |= {"skip_loop_filter": "all"}
-            for picture in self._pictures(container, stream):
+            for picture in self._pictures(container, stream, seeks=seeks):
                 end_pts = self.segment.end_pts
                 is_owned = end_pts is None or picture.pts is None or picture.pts < end_pts
                 if is_owned and self.num_owned == self.num_frames:
@@ -105,14 +116,10 @@ class DecodePass:
                 yield self._frame(picture)
                 if self.probe.image_extension:
                     return
-        if not self.times_s:
-            raise VideoError(
-                "no_frames", f"no frame of the {self.probe.codec} stream could be decoded"
-            )
 
-    def _pictures(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _pictures(self, container: Any, stream: Any, *, seeks: bool) -> Iterator[Any]:
         start_pts = self.segment.start_pts
-        if start_pts is not None:
+        if seeks:
             container.seek(start_pts, stream=stream)
         failures = 0
         begun = start_pts is None
@@ -148,6 +155,9 @@ class DecodePass:
             time_s = self.times_s[-1] + self.last_duration_s  # damaged stamps: keep order
         if not self.times_s:
             self.rotation = turn(picture)
+            # a container may say otherwise, as phones' and converters' mp4 do
+            is_hdr = int(picture.color_trc) in HDR_TRANSFERS
+            self.probe = replace(self.probe, is_hdr=is_hdr)
         self.times_s.append(0.0 if time_s is None else time_s)
         self.last_duration_s = step_s
         self.corrupt.append(bool(picture.is_corrupt))

@@ -11,7 +11,6 @@ from curation.video.cut.packets import WHOLE, Entry, Packets, Window, index_pack
 from curation.video.decode import DecodePass
 from curation.video.open import Source, choose_stream, open_video
 
-
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # that stamp every packet themselves
 
 

@@ -52,13 +52,14 @@ def test_what_is_saved_and_lost_is_printed(
 
 
 def test_a_film_has_its_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(films, "SIZE", (160, 90))
-    shots = (bytes([level]) * (160 * 135) for level in range(1, 99))
+    width, height = 320, 180
+    monkeypatch.setattr(films, "SIZE", (width, height))
+    shots = (bytes([level]) * (width * height * 3 // 2) for level in range(1, 99))
     monkeypatch.setattr(films, "pictures", lambda edit: shots)
     kinds = [("black", 0.2), ("good", 0.2), ("written", 0.2), ("still", 0.2)]
-    film = Film("x.mp4", (), tuple(kinds), 1, (160, 90))
-    made = [np.frombuffer(f, np.uint8)[: 160 * 90] for f in frames(film)]
-    assert [len(f) for f in made] == [160 * 90] * 24
+    film = Film("x.mp4", (), tuple(kinds), 1, (width, height))
+    made = [np.frombuffer(f, np.uint8)[: width * height] for f in frames(film)]
+    assert [len(f) for f in made] == [width * height] * 24
     assert max(f.mean() for f in made[:6]) == pytest.approx(20, abs=0.1)
     assert [f[0] for f in made[6:12]] == [1, 2, 3, 4, 5, 6]
     assert all((f == made[12]).all() for f in made[12:18]) and made[12].std() > 20

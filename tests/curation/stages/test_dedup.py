@@ -53,7 +53,7 @@ def fixed(seed: int, seconds: float, *, start_s: float = 0) -> list[np.ndarray]:
 def coded(frames: list[np.ndarray], quality: int = 40) -> list[np.ndarray]:
     """What coarse coding leaves of each frame."""
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    return [cv2.imdecode(cv2.imencode(".jpg", frame, flags)[1], 0) for frame in frames]
+    return [np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, flags)[1], 0)) for f in frames]
 
 
 def resized(frames: list[np.ndarray], *, share: float = 1.0) -> list[np.ndarray]:
@@ -68,7 +68,7 @@ def with_logo(frames: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def lighter(frames: list[np.ndarray]) -> list[np.ndarray]:
-    return [cv2.add(frame, 25) for frame in frames]
+    return [cv2.convertScaleAbs(frame, beta=25) for frame in frames]
 
 
 def boxed(frames: list[np.ndarray]) -> list[np.ndarray]:

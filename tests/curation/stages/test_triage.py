@@ -174,6 +174,16 @@ def test_one_group_of_pictures_is_kept_whole_or_not_at_all(tmp_path: Path) -> No
     assert rows["still.mp4"]["reject"] == "triage_text"
 
 
+def test_containers_without_an_index_lose_nothing(tmp_path: Path) -> None:
+    film = np.concatenate([black(8), good(1, 4), black(8)])
+    write_video(tmp_path / "film.ts", film, options={"g": "48"})
+    rows, tables = triaged(tmp_path)
+    assert rows["film.ts"]["rejected_frames"] > 0 and tables["videos"][0]["error"] is None
+    assert [(c["start_frame"], c["end_frame"]) for c in tables["clips"] if not c["reject"]] == [
+        (192, 288)
+    ]
+
+
 def test_one_slide_may_follow_another_between_keyframes(tmp_path: Path) -> None:
     options = {"g": "96", "sc_threshold": "0"}  # keyframes at 0, 4 and 8 s
     film = np.concatenate([card(3), 255 - card(4), card(4)])

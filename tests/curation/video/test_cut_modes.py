@@ -258,6 +258,25 @@ def test_high_dynamic_range_keeps_its_bits_and_its_tag(tmp_path: Path) -> None:
         assert (probe.codec, probe.pixel_format, probe.is_hdr) == ("hevc", "yuv420p10le", True)
 
 
+def test_the_pictures_tell_the_dynamic_range_where_the_container_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    path, hlg = tmp_path / "a.mp4", "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=24, options=x265(hlg))
+        stream.height, stream.width, stream.pix_fmt = 96, 160, "yuv420p10le"
+        for tag in ("color_primaries", "color_trc", "colorspace"):
+            setattr(stream.codec_context, tag, 6)  # BT.601, of which the mp4's header tells
+        for image in film()[:12]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    known = Known(path)
+    assert known.decode.probe.is_hdr
+    assert decoded(known.cut(2, 10, mode="encode").data).probe.is_hdr
+    plain = known.cut(2, 10, mode="encode", tone_map=True)
+    assert not decoded(plain.data).probe.is_hdr
+
+
 def test_tone_mapping_gives_eight_bits_of_bt709(tmp_path: Path) -> None:
     clip = hdr_source(tmp_path).cut(13, 33, mode="encode", tone_map=True)
     decode = DecodePass(clip.data)
