@@ -15,7 +15,7 @@ export PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy g
 SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
-ON = --config "$(CONFIG)" $(if $(OVERLAY),--config "$(OVERLAY)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(OVERLAY),--config "$(OVERLAY)") $(if $(WORKERS),--workers $(WORKERS))
 GIVEN = $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(FOOTAGE)") $(if $(TRUTH),--truth "$(TRUTH)") $(if $(WORKERS),--workers $(WORKERS))
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 

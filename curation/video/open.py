@@ -81,7 +81,7 @@ def open_video(source: Source, *, header_only: bool = False) -> Iterator[Any]:
         file.seek(0)
         try:
             container = av.open(
-                file,
+                _File(file),
                 options=options | (HEADER_ONLY if header_only else {}),
                 metadata_errors="replace",
                 buffer_size=1 << 18,
@@ -101,6 +101,21 @@ def _opened(source: Source) -> contextlib.AbstractContextManager[Any]:
         return open(os.open(source, os.O_RDONLY), "rb")
     source.seek(0)
     return contextlib.nullcontext(source)
+
+
+class _File:
+    """What FFmpeg reads from. To seek where nothing can be is answered with a number, as its own
+    files do: PyAV would raise the exception out of whatever it does, as no error of FFmpeg's.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):  # EINVAL of a file, ValueError of bytes
+            return -1
 
 
 class _Refused(Exception):
