@@ -62,7 +62,7 @@ shard: .venv/.ready ## cut the kept clips and pack them into WebDataset tars
 audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped and why
 	$(PY) -m curation audit $(ON)
 
-curate: .venv/.ready ## all of the above in one go (FOOTAGE=, DATA=, CONFIG=)
+curate: .venv/.ready ## split, aesthetics, dedup, filter, caption, filter, targets, shard, audit in one go (FOOTAGE=, DATA=, CONFIG=)
 	$(PY) -m curation split aesthetics dedup filter --footage "$(FOOTAGE)" $(ON)
 	$(PY) -m captioning caption $(CAPTION_ON)
 	$(PY) -m curation filter targets shard audit $(ON) --config "$(TARGETS)"

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("curation", "captioning", "training")
 TOP_OF_CURATION = {
     f"curation.{p.stem}" for p in (ROOT / "curation").iterdir() if p.suffix == ".py" or p.is_dir()
-} - {"curation.stages", "curation.meters", "curation.audit", "curation.demo", "curation.__main__"}
+} - {f"curation.{name}" for name in ("stages", "meters", "audit", "bench", "demo", "__main__")}
 
 
 def sources(package: str) -> list[Path]:

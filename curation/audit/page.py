@@ -20,8 +20,8 @@ from curation.audit import gallery, measurements, sections, statistics, targets
 from curation.audit.ledger import COLUMNS, Ledger, join_tables, read_rules
 from curation.audit.markup import Html, element, escape
 
-STAGES = ("inventory", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup")
-STAGES += ("filter", "targets", "caption", "shard")
+STAGES = ("inventory", "look", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup")
+STAGES += ("filter", "targets", "caption", "shard", "pack")
 
 MAX_CLIPS = 200
 """Clips in the gallery: as many as one looks through, on a page that still opens at once."""

@@ -103,6 +103,7 @@ class Measured:
     size: tuple[int, int]
     codec: str
     stream: int
+    is_damaged: bool
 
     @property
     def num_frames(self) -> int:
@@ -128,6 +129,7 @@ def measure(path: Path) -> Measured:
         size=decode.display_size(),
         codec=decode.probe.codec,
         stream=decode.probe.stream_index,
+        is_damaged=decode.decode_errors > 0 or any(decode.corrupt),
     )
 
 

@@ -2,7 +2,7 @@
 
 First half of `split`. A unit is a whole source or, of a long one, a segment between two keyframes;
 segments are scanned in parallel and give, joined, what one pass would have given. What is kept of a
-frame are numbers (about 300 bytes); where the cuts are is asked later, by `split`, so that other
+frame are numbers (about 700 bytes, 400 on disk); where the cuts are is asked later, by `split`, so that other
 thresholds cost no decoding.
 """
 
@@ -90,7 +90,9 @@ class Scan(Stage):
     little.
     """
     segment_s: float = 300.0
-    """Seconds; longer sources are scanned in segments of about this length, in parallel."""
+    """Seconds; sources that the inventory found places to divide (`inventory.divide_from_s`) are
+    scanned in segments of about this length, in parallel.
+    """
     deadline_per_segment_s: float = 3600.0
     """Seconds; a segment that takes longer has its worker killed and, after two attempts, its
     source is failed.

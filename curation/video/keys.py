@@ -53,6 +53,7 @@ class KeyPass:
         self.is_key: list[bool] = []
         self.last_ticks = 0
         """How long the packet is shown whose stamp is the last."""
+        self._latest = 0
 
     def __iter__(self) -> Iterator[Key]:
         with open_video(self.source) as container:
@@ -97,14 +98,12 @@ class KeyPass:
             raise Untold("damaged packets")
         if self.probe.codec == "vp8" and not memoryview(packet)[0] & SHOWN_VP8:
             raise Untold("packets that show nothing")
-        if not self.pts or packet.pts > max(self.pts[-1], self._latest):
+        if not self.pts or packet.pts > self._latest:
             self._latest = packet.pts
             self.last_ticks = packet.duration or 0
         self.pts.append(packet.pts)
         self.num_bytes.append(packet.size)
         self.is_key.append(packet.is_keyframe)
-
-    _latest = 0
 
 
 def _alone(packet: Any, codec: Any) -> Any | None:

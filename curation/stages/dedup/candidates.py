@@ -23,6 +23,7 @@ SCATTER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth 1998, §6.4)
 BUCKET_LOOKS = 64  # of a band pair that more looks share, each look meets this many
 FLAT = STEPS  # quarter levels of contrast: one level; an empty road from above has 1.5
 TELLING = 2  # quarter levels from which a change is looked up
+VOTES = 1 << 20  # rows held before those of the same pair are added up: 40 MB
 TRIES = 4  # shifts compared per pair of clips
 QUERY_EVERY = 2  # looks: four a second are looked up among two a second
 FAST = 10 * STEPS  # quarter levels: of what moves so fast, every look is looked up
@@ -39,6 +40,7 @@ def candidates(looks: Looks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     clip_L = np.repeat(np.arange(looks.num_clips, dtype=np.int32), np.diff(looks.first_N1))
     begin_N = looks.start_N - looks.first_N1[:-1]
     found: list[np.ndarray] = []
+    num_new = 0
     for is_change, query, index in _lookups(looks, clip_L):
         for q, i in near(query.hashes, index.hashes):
             q, i = query.at[q], index.at[i]
@@ -47,6 +49,9 @@ def candidates(looks: Looks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             other = a != b
             votes = np.broadcast_to([is_change, 1], (int(other.sum()), 2))
             found.append(_counted(a[other], b[other], shift[other], votes))
+            num_new += len(found[-1])
+            if num_new > VOTES + len(found[0]):  # each pair comes many times
+                found, num_new = [_summed(np.concatenate(found))], 0
     if not found:
         none = np.zeros(0, np.int64)
         return none, none, none

@@ -17,7 +17,6 @@ H264_IDR, H264_SEI, H264_SPS, H264_PPS = 5, 6, 7, 8
 H264_SLICES = range(1, 6)
 SEI_RECOVERY_POINT = 6
 HEVC_SLICES = range(0, 32)
-HEVC_LEADING = range(6, 10)  # RADL and RASL: shown before the intra picture that they follow
 HEVC_BLA_N_LP = 18  # a broken link without leading pictures: what a splice leaves of a CRA
 HEVC_IDR_OR_BLA = range(16, 21)
 HEVC_CRA = 21

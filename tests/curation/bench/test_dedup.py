@@ -16,7 +16,7 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg"
 
 def measured(num_frames: int) -> Measured:
     edges_s = np.arange(num_frames + 1) / 10
-    return Measured(edges_s, [], np.ones(num_frames), (640, 360), "h264", 0)
+    return Measured(edges_s, [], np.ones(num_frames), (640, 360), "h264", 0, False)
 
 
 def test_shots_are_parted_into_clips_of_up_to_five_seconds():

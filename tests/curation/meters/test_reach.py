@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from curation.meters.borders import Borders
-from curation.meters.damage import Damage
-from curation.meters.detail import Detail
-from curation.meters.exposure import Exposure
-from curation.meters.freeze import Freeze
-from curation.meters.motion import Motion
-from curation.meters.overlay import Overlay
+from curation.meters import METERS
 from curation.video.picture import Picture, small_planes, small_size
 from tests.curation.meters.feeding import feed, frame_of
 from tests.videos import pan
@@ -31,7 +25,7 @@ def from_frame(start: int) -> Iterator[Picture]:
         before = picture
 
 
-@pytest.mark.parametrize("meter", [Exposure, Motion, Freeze, Borders, Damage, Detail, Overlay])
+@pytest.mark.parametrize("meter", METERS)
 def test_rows_do_not_depend_on_where_a_pass_began(meter: Any) -> None:
     whole = feed(meter(), from_frame(0))
     part = feed(meter(), from_frame(7))

@@ -1,4 +1,4 @@
-"""What modes do to a clip: pre-roll, size, crop, keyframes, sound, colours; and its proof."""
+"""What modes do to a clip: pre-roll, size, crop, keyframes, shape, colours, dynamic range."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -9,11 +9,9 @@ import pytest
 
 from curation.bench.known import Known
 from curation.bench.mixed import MORE, SOURCES, Source, film, make, x265
-from curation.video import DecodePass, VideoError, read_frames
+from curation.video import DecodePass, read_frames
 from curation.video.cut import Look, open_reel
-from curation.video.cut.proof import Expected, count_decord, count_opencv, prove
 from curation.video.cut.tone import HLG, PQ, linear, tone_mapped
-from curation.video.picture import fingerprint_difference
 from tests.curation.video.test_cut import assert_exact
 from tests.videos import pan, turn_header, write_video
 
@@ -103,66 +101,6 @@ def test_bars_are_cut_off_and_the_picture_is_not(tmp_path: Path) -> None:
     assert found[:, 1].mean() > 40  # no bar left
 
 
-def test_a_clip_without_sound_has_one_stream_and_one_with_it_two(tmp_path: Path) -> None:
-    for codec, kept in (("aac", "aac"), ("pcm_s16le", "aac"), ("libopus", "opus")):
-        path = with_sound(tmp_path / f"{codec}.mkv", codec)
-        known = Known(path)
-        for mode in ("exact", "copy", "encode"):
-            for start, end in ((13, 77), (0, 40)):
-                silent = known.cut(start, end, mode=mode)
-                clip = known.cut(start, end, mode=mode, keep_audio=True)
-                assert streams(silent.data) == ["h264"]
-                assert streams(clip.data) == ["h264", kept]
-                assert clip.proof.wrong is None and clip.route == silent.route
-                first_s = (start - clip.first_frame) / 24
-                onset = sound_onset_s(clip.data)
-                # the click lies at 1.5 s of the source
-                if first_s < 1.4 and end / 24 > 1.6:
-                    assert abs(onset - (1.5 - first_s)) < 0.03
-
-
-def with_sound(path: Path, codec: str) -> Path:
-    """Two keyframes a second apart and silence but for a click at 1.5 s."""
-    wave = np.zeros(5 * 48000, np.int16)
-    wave[72000:72480] = (20000 * np.sin(np.arange(480) / 3)).astype(np.int16)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=24, options={"g": "30", "sc_threshold": "0"})
-        video.height, video.width, video.pix_fmt = 96, 160, "yuv420p"
-        sound = container.add_stream(codec, rate=48000, layout="mono")
-        for i, image in enumerate(film()):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, 24)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        for at in range(0, len(wave), 960):
-            frame = av.AudioFrame.from_ndarray(
-                wave[None, at : at + 960], format="s16", layout="mono"
-            )
-            frame.sample_rate, frame.pts, frame.time_base = 48000, at, Fraction(1, 48000)
-            container.mux(sound.encode(frame))
-        container.mux(sound.encode(None))
-    return path
-
-
-def streams(data: bytes) -> list[str]:
-    import io
-
-    with av.open(io.BytesIO(data)) as container:
-        return [stream.codec_context.codec.canonical_name for stream in container.streams]
-
-
-def sound_onset_s(data: bytes) -> float:
-    """When the sound is loud first, by the stream's own stamps."""
-    import io
-
-    with av.open(io.BytesIO(data)) as container:
-        for frame in container.decode(audio=0):
-            loud = np.flatnonzero(np.abs(frame.to_ndarray().astype(np.float32)).max(axis=0) > 0.1)
-            if len(loud):
-                return float(frame.pts * frame.time_base) + loud[0] / frame.sample_rate
-    return -1.0
-
-
 # -- as the picture is -----------------------------------------------------------------------------
 
 
@@ -239,6 +177,13 @@ def combing(frames: np.ndarray) -> float:
     return float(np.abs(rows[:, 1:-1] * 2 - rows[:, :-2] - rows[:, 2:]).mean())
 
 
+def test_ten_bit_pictures_without_high_dynamic_range_become_eight(tmp_path: Path) -> None:
+    for name in ("h264 ten bits", "h264 4:4:4", "prores"):
+        clip = Known(make(tmp_path / name.replace(":", ""), MORE[name], film())).cut(3, 20)
+        probe = decoded(clip.data).probe
+        assert (clip.route, probe.codec, probe.pixel_format) == ("encode", "h264", "yuv420p")
+
+
 # -- high dynamic range ----------------------------------------------------------------------------
 
 
@@ -297,90 +242,3 @@ def test_the_tone_curve_maps_black_white_and_grey_as_the_recommendation_says() -
         assert (np.diff(ramp[:, 0]) > 0).all()
     assert np.allclose(linear(np.array([0.508078]), transfer=PQ), 100, rtol=1e-3)
     assert np.allclose(linear(np.full((1, 3), 0.75), transfer=HLG), 203, rtol=0.01)  # BT.2408
-
-
-# -- proof -----------------------------------------------------------------------------------------
-
-
-def test_a_clip_that_is_one_frame_off_or_too_short_is_told(known: Known) -> None:
-    data = known.cut(30, 90).data
-    ends = {0: known.prints[30], 59: known.prints[89]}
-
-    def wrong(num_frames: int, prints: dict[int, bytes], verify="decode") -> str | None:
-        planned = Expected(num_frames, num_frames, 0, prints, frozenset())
-        return prove(data, planned, verify=verify).wrong
-
-    assert wrong(60, ends) is None and wrong(60, ends, "packets") is None
-    assert wrong(60, ends, "readers") is None
-    assert wrong(61, ends) == "60 frames, planned 61"
-    assert wrong(61, ends, "packets") == "60 packets, planned 61"
-    assert str(wrong(60, {0: known.prints[31]})).startswith("first frame differs")
-    assert str(wrong(60, {59: known.prints[88]})).startswith("last frame differs")
-    assert str(wrong(60, {7: known.prints[38]})).startswith("frame 7 differs")
-
-
-def test_the_proof_says_what_was_counted_and_how_far_the_ends_are_off(known: Known) -> None:
-    proof = known.cut(13, 77, keep_pictures=True).proof
-    assert (proof.frames_counted, len(proof.pictures), proof.pictures[63].index) == (64, 64, 63)
-    assert proof.first_difference is not None and 0 < proof.first_difference < 1
-    assert proof.last_difference == 0
-    assert known.cut(13, 77, verify="packets").data == known.cut(13, 77, verify="readers").data
-
-
-def test_a_clip_of_other_frames_than_split_saw_is_refused(known: Known) -> None:
-    from dataclasses import replace
-
-    from curation.video.cut import make_clip
-
-    assert fingerprint_difference(known.prints[13], known.prints[50]) > 8
-    order = replace(known.order(13, 77), first_luma=known.prints[50])
-    with (
-        open_reel(known.path) as reel,
-        pytest.raises(VideoError, match="cut_mismatch: first frame"),
-    ):
-        make_clip(reel, order)
-
-
-def test_damage_is_cut_by_counting_from_the_beginning(tmp_path: Path) -> None:
-    path = make(tmp_path / "a", SOURCES["h264 fixed"], film())
-    data = bytearray(path.read_bytes())
-    middle = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
-    data[middle : middle + 300] = bytes(300)
-    path.write_bytes(data)
-    known = Known(path)
-    for start, end in ((0, 40), (40, known.num_frames - 20)):
-        try:
-            clip = known.cut(start, end)
-        except VideoError as error:
-            assert error.code == "cut_mismatch"
-        else:
-            assert clip.proof.wrong is None and clip.proof.frames_counted == end - start
-
-
-def test_readers_count_frames_and_say_zero_for_what_they_cannot_read(tmp_path: Path) -> None:
-    good = write_video(tmp_path / "a.mp4", pan(1, 7))
-    assert (count_decord(str(good)), count_opencv(str(good))) == (7, 7)
-    (tmp_path / "b.mp4").write_bytes(b"nothing")
-    assert (count_decord(str(tmp_path / "b.mp4")), count_opencv(str(tmp_path / "b.mp4"))) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        ("h264 fixed", "exact"),
-        ("hevc open", "exact"),
-        ("vp9 alt-ref", "exact"),
-        ("h264 fixed", "encode"),
-    ],
-)
-def test_the_same_clip_is_the_same_bytes(tmp_path: Path, name: str, mode: str) -> None:
-    known = Known(make(tmp_path / "a", SOURCES[name], film()))
-    found = {known.cut(13, 77, mode=mode, verify="packets").data for _ in range(12)}
-    assert len(found) == 1
-
-
-def test_ten_bit_pictures_without_high_dynamic_range_become_eight(tmp_path: Path) -> None:
-    for name in ("h264 ten bits", "h264 4:4:4", "prores"):
-        clip = Known(make(tmp_path / name.replace(":", ""), MORE[name], film())).cut(3, 20)
-        probe = decoded(clip.data).probe
-        assert (clip.route, probe.codec, probe.pixel_format) == ("encode", "h264", "yuv420p")

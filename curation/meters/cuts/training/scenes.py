@@ -55,6 +55,8 @@ def painted(rng: np.random.Generator) -> np.ndarray:
     """A picture of nothing in particular: noise of several sizes, gradients, shapes, stripes; or
     hardly anything, as of a sky, a wall or a road.
     """
+    if rng.random() < 0.2:
+        return gaudy(rng)
     width, height = SOURCE_PX
     image = np.zeros((height, width, 3), np.float32)
     plain = rng.random() < 0.4
@@ -83,6 +85,15 @@ def painted(rng: np.random.Generator) -> np.ndarray:
         wave = 40 * np.sign(np.sin(np.arange(width) / period * 2 * math.pi))
         image[..., 0] = np.clip(image[..., 0] + wave, 0, 255)
     return image
+
+
+def gaudy(rng: np.random.Generator) -> np.ndarray:
+    """Spots of one size in all colours, as of a mosaic, a crowd or confetti."""
+    across = int(rng.integers(5, 40))
+    spots = rng.integers(0, 256, (max(3, across * 2 // 3), across, 3), np.uint8)
+    smooth = rng.choice([cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_NEAREST], p=[0.5, 0.3, 0.2])
+    image = cv2.resize(spots, SOURCE_PX, interpolation=int(smooth))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
 
 
 def camera(rng: np.random.Generator, num_frames: int, *, calm: bool = False) -> np.ndarray:

@@ -37,7 +37,7 @@ from curation.meters.cuts.training.scenes import Source, Stock, load
 
 CROP_FRAMES = 200
 BATCH_FILMS = 6
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 2e-3
 WARM_UP_STEPS = 100
 CUT_WEIGHT = 4.0  # one frame in 80 is a cut
 SHOTS = Path(__file__).with_name("shots.txt")
@@ -162,7 +162,7 @@ def train(films: Films, held_out: Films, *, steps: int, seed: int) -> Net:
     net, rng = Net(), np.random.default_rng(seed)
     mean = films.blocks[:: max(1, len(films.blocks) // 200)].astype(np.float32).mean((0, 1, 2))
     std = films.blocks[:: max(1, len(films.blocks) // 200)].astype(np.float32).std((0, 1, 2))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
     m, s = torch.from_numpy(mean), torch.from_numpy(std).clamp_min(0.1)
     running = 0.0
     for step in range(steps):
@@ -223,7 +223,7 @@ def composed(stock: Stock, count: int, *, seed: int) -> Films:
 
 
 def train_cuts(
-    shots: str, output: str = str(WEIGHTS), *, films: int = 2200, steps: int = 4000, seed: int = 0
+    shots: str, output: str = str(WEIGHTS), *, films: int = 2400, steps: int = 4000, seed: int = 0
 ) -> None:
     """Compose, train, write. shots: the folder; films, steps: how many."""
     cv2.setNumThreads(1)
