@@ -21,7 +21,7 @@ CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--wor
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption shard audit train sample \
-	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-exact faults check format
+	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,8 +62,8 @@ shard: .venv/.ready ## cut the kept clips and pack them into WebDataset tars
 audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped and why
 	$(PY) -m curation audit $(ON)
 
-curate: .venv/.ready ## split, aesthetics, dedup, filter, caption, filter, targets, shard, audit in one go (FOOTAGE=, DATA=, CONFIG=)
-	$(PY) -m curation split aesthetics dedup filter --footage "$(FOOTAGE)" $(ON)
+curate: .venv/.ready ## all of the above but embed and text, and audit, in one go (FOOTAGE=, DATA=, CONFIG=)
+	$(PY) -m curation split aesthetics embed dedup filter --footage "$(FOOTAGE)" $(ON)
 	$(PY) -m captioning caption $(CAPTION_ON)
 	$(PY) -m curation filter targets shard audit $(ON) --config "$(TARGETS)"
 
@@ -95,11 +95,17 @@ bench-dedup: .venv/.ready ## copies found among re-encodes that it makes (FOOTAG
 bench-triage: .venv/.ready ## what a first look saves and loses (of films that it makes, or FOOTAGE=; needs ffmpeg)
 	$(PY) -m curation bench-triage --config configs/curation/default.yaml --config configs/curation/triage.yaml $(GIVEN)
 
+bench-cutting: .venv/.ready ## what cutting costs, copied and not (FOOTAGE=; needs ffmpeg)
+	$(PY) -m curation bench-cutting $(GIVEN)
+
 bench-exact: .venv/.ready ## clips cut in every mode, read back by every reader (of files that it makes, or FOOTAGE=)
 	$(PY) -m curation bench-exact $(GIVEN)
 
 faults: .venv/.ready ## broken and hostile files made from good ones: what becomes of each (FOOTAGE=, EACH=)
 	$(PY) -m curation faults --footage "$(FOOTAGE)" --each $(EACH) $(if $(WORKERS),--workers $(WORKERS))
+
+train-cuts: .venv/.ready ## the weights of the cut network, from unpacked packages named in curation/meters/cuts/training (FOOTAGE=)
+	$(PY) -m curation train-cuts $(GIVEN)
 
 demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training -> a sampled video
 	$(PY) -m curation demo-footage --footage demo/footage --truth demo/truth.json

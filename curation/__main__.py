@@ -72,7 +72,9 @@ def parser() -> ArgumentParser:
         "--truth", type=str, help="JSON of the footage's true cuts; demo: where they are written"
     )
     parser.add_argument("--samples", type=str, help="demo-picture: a sampled video")
-    parser.add_argument("--output", type=str, help="demo-picture: the picture")
+    parser.add_argument(
+        "--output", type=str, help="demo-picture: the picture; train-cuts: the weights"
+    )
     for name, kind in {**STEPS_OF_SPLIT, **STAGES}.items():
         parser.add_class_arguments(kind, name)
     return parser

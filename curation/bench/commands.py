@@ -32,6 +32,14 @@ def triage(args: Any) -> bool:
     return True
 
 
+def cutting(args: Any) -> bool:
+    from curation.bench.cutting import bench
+
+    _require(args, "footage")
+    bench(args.footage)
+    return True
+
+
 def exact(args: Any) -> bool:
     from curation.bench.exact import exact
 
@@ -41,9 +49,21 @@ def exact(args: Any) -> bool:
 def faults(args: Any) -> bool:
     from curation.bench.faults import faults
 
-    if not args.footage:
-        raise ValueError("--footage is missing (make: FOOTAGE=…); expected a folder of good files")
+    _require(args, "footage")
     return faults(args.footage, each=args.each, workers=args.workers)
+
+
+def train_cuts(args: Any) -> bool:
+    from curation.meters.cuts.training.train import train_cuts
+
+    _require(args, "footage")
+    train_cuts(args.footage, *([args.output] if args.output else []))
+    return True
+
+
+def _require(args: Any, option: str) -> None:
+    if not getattr(args, option):
+        raise ValueError(f"--{option} is missing (make: {option.upper()}=…); expected a folder")
 
 
 BENCHES: dict[str, Callable[[Any], bool]] = {
@@ -51,6 +71,8 @@ BENCHES: dict[str, Callable[[Any], bool]] = {
     "bench-cuts": cuts,
     "bench-dedup": dedup,
     "bench-triage": triage,
+    "bench-cutting": cutting,
     "bench-exact": exact,
     "faults": faults,
+    "train-cuts": train_cuts,
 }

@@ -71,7 +71,7 @@ def thumbs_psnr_db(exact: Iterable[Tables], fast: Iterable[Tables]) -> list[floa
 
 def _jpegs(thumbs: pa.Table) -> Iterable[tuple[tuple[int, int], bytes]]:
     for row in thumbs.to_pylist():
-        yield (row["segment"], row["frame"]), row["jpeg"]
+        yield (row["start_frame"], row["frame"]), row["jpeg"]
 
 
 def _pixels(jpeg: bytes) -> np.ndarray:

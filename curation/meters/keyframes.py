@@ -1,10 +1,11 @@
 """Pictures of each clip for later models and pages, kept from the one pass.
 
-The cuts are known only after it, so a picture is kept as JPEG every two seconds, and three frames
-after every sudden change, which may be a cut (25 KB each: about 60 MB for an hour). A clip gets up
-to three of them.
+The cuts are known only after it, so a picture is kept as JPEG once a second, and three frames after
+every sudden change, which may be a cut (25 KB each: about 100 MB for an hour). A clip gets up to
+three of them.
 """
 
+import math
 from bisect import bisect_left
 from typing import Any
 
@@ -15,9 +16,10 @@ from curation.video.open import Source
 from curation.video.picture import Picture, jpeg
 
 POSITIONS = (0.1, 0.5, 0.9)
-SAMPLES_PER_S = 0.5
+SAMPLES_PER_S = 1.0
 SUDDEN_CHANGE = 8.0  # of 255: a mean change that may be a cut
 SUDDEN_RATIO = 2.0  # ... when it is this much larger than the one before; else it is motion
+NEAR_S = 2.0  # a seek decodes half a group of pictures for nothing, 1 to 5 s
 FRAMES_AFTER_CUT = 3  # by then a transition between fields or a short fade is over
 
 
@@ -27,7 +29,7 @@ class Thumbs:
     def __init__(self, decode: DecodePass) -> None:
         self.decode = decode
         self.jpegs: dict[int, bytes] = {}
-        self.changed = -1
+        self.changed = -math.inf
 
     def update(self, picture: Picture) -> None:
         if picture.change > SUDDEN_CHANGE and picture.before is not None:
@@ -74,20 +76,29 @@ def rows(
 def look_again(
     source: Source, frames: list[int], *, times_s: np.ndarray, display: tuple[int, int]
 ) -> tuple[dict[int, bytes], int]:
-    """(JPEGs of frames that the pass kept none of, frames decoded for them): one seek, and the
-    whole stream only where that does not lead to them.
+    """(JPEGs of frames that the pass kept none of, frames decoded for them): a seek for those that
+    lie near each other, and the whole stream only where that does not lead to them.
     """
-    times = {float(times_s[frame]): frame for frame in frames}
-    pictures, decoded = frames_at(source, list(times))
-    found = {times[time_s]: picture for time_s, picture in pictures.items()}
-    missing = set(frames) - set(found)
+    decoded = 0
+    jpegs: dict[int, bytes] = {}
+    groups: list[dict[float, int]] = []
+    for frame in sorted(frames):
+        time_s = float(times_s[frame])
+        if groups and time_s - max(groups[-1]) < NEAR_S:
+            groups[-1][time_s] = frame
+        else:
+            groups.append({time_s: frame})
+    for times in groups:
+        pictures, looked_at = frames_at(source, list(times))
+        decoded += looked_at
+        for time_s, picture in pictures.items():
+            jpegs[times[time_s]] = jpeg(picture, display=display, rotation=turn(picture))
+    missing = set(frames) - set(jpegs)
     for frame in DecodePass(source) if missing else ():
         decoded += 1
         if frame.index in missing:
-            found[frame.index] = frame.picture
+            picture = frame.picture
+            jpegs[frame.index] = jpeg(picture, display=display, rotation=turn(picture))
         if frame.index >= max(missing):
             break
-    return {
-        frame: jpeg(picture, display=display, rotation=turn(picture))
-        for frame, picture in found.items()
-    }, decoded
+    return jpegs, decoded

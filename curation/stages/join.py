@@ -17,6 +17,32 @@ FINGERPRINT_BYTES = 144
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """Frames are counted as they come out of the decoder. In what was damaged they may be fewer, or
+    more, than the stamps of the packets promised, by which segments and stretches are numbered.
+    """
+
+    ends: tuple[int, ...]
+    """The frame before which each segment but the last ends, by the stamps."""
+    gained: tuple[int, ...]
+    """Frames that came out of it more than promised."""
+
+    @classmethod
+    def of(cls, segments: list[dict[str, Any]]) -> "Numbers":
+        ended = [s for s in segments if s["end_frame"] is not None]
+        return cls(
+            tuple(s["end_frame"] for s in ended),
+            tuple(s["num_frames"] - (s["end_frame"] - s["start_frame"]) for s in ended),
+        )
+
+    def counted(self, frame: int) -> int:
+        """The number of a frame, at which a segment or stretch begins or ends, as decoded."""
+        return frame + sum(
+            more for end, more in zip(self.ends, self.gained, strict=True) if end <= frame
+        )
+
+
+@dataclass(frozen=True)
 class Run:
     """Frames [start, end) that were decoded one after another."""
 
@@ -38,12 +64,7 @@ class Scanned:
 
     facts: dict[str, Any]
     """Of the stream: the first segment's columns, counts summed."""
-    starts: list[int]
-    """The frame with which each segment begins."""
-    ends_found: list[int]
-    """The frame before which each segment ends, counted on what was decoded."""
-    ends_promised: list[int]
-    """The same, by the stamps of the packets."""
+    numbers: "Numbers"
     runs: list[Run]
     edges_s: np.ndarray
     """(num_frames + 1,) when each frame begins, and when the last one ends."""
@@ -61,12 +82,9 @@ class Scanned:
 
 def join(segments: list[dict[str, Any]]) -> Scanned:
     """Segments in order, each row of the table segments."""
-    starts = [segment["start_frame"] for segment in segments]
-    ends = [segment["start_frame"] + segment["num_frames"] for segment in segments]
-    promised = [
-        end if segment["end_frame"] is None else segment["end_frame"]
-        for segment, end in zip(segments, ends, strict=True)
-    ]
+    numbers = Numbers.of(segments)
+    starts = [numbers.counted(segment["start_frame"]) for segment in segments]
+    ends = [start + s["num_frames"] for start, s in zip(starts, segments, strict=True)]
     first = [i for i, segment in enumerate(segments) if segment["starts_run"]]
     parts = list(zip(first, [*first[1:], len(segments)], strict=True))
     num_frames = ends[-1]
@@ -89,11 +107,11 @@ def join(segments: list[dict[str, Any]]) -> Scanned:
             between(
                 np.frombuffer(s[METER_COLUMN[meter]], row_dtype(meter)),
                 start=0,
-                end=ends[b - 1] - s["start_frame"],
-                offset=s["start_frame"],
+                end=ends[b - 1] - start,
+                offset=start,
             )
             for a, b in parts
-            for s in segments[a:b]
+            for s, start in zip(segments[a:b], starts[a:b], strict=True)
         ]
         return np.concatenate(found)
 
@@ -105,9 +123,7 @@ def join(segments: list[dict[str, Any]]) -> Scanned:
     fingerprints = arrays("fingerprints", np.uint8, 0, shape=(FINGERPRINT_BYTES,))
     return Scanned(
         facts=segments[0] | {name: sum(s[name] for s in segments) for name in sums},
-        starts=starts,
-        ends_found=ends,
-        ends_promised=promised,
+        numbers=numbers,
         runs=[run_of(a, b) for a, b in parts],
         edges_s=edges_s,
         frame_bytes=arrays("frame_bytes", np.int32, 0),

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curation import storage
 from curation.clip import hash_128
+from curation.memory import DECODING_GB
 from curation.meters.glance import Glance, glance
 from curation.meters.packets import stretches
 from curation.stage import Stage, Tables, Unit, empty_columns
@@ -101,6 +102,10 @@ class Look(Stage):
     def __post_init__(self) -> None:
         if not self.every_s >= 0:
             raise ValueError(f"{self.every_s = }, expected at least 0")
+
+    @property
+    def memory_gb(self) -> float | None:
+        return None if self.aesthetics else DECODING_GB  # CUDA alone takes more
 
     @property
     def num_gpus(self) -> float:

@@ -2,8 +2,8 @@
 
 First half of `split`. A unit is a whole source or, of a long one, a segment between two keyframes;
 segments are scanned in parallel and give, joined, what one pass would have given. What is kept of a
-frame are numbers (about 700 bytes, 400 on disk); where the cuts are is asked later, by `split`, so that other
-thresholds cost no decoding.
+frame are numbers (about 700 bytes, 400 on disk); where the cuts are is asked later, by `split`, so
+that other thresholds cost no decoding.
 """
 
 import math
@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from curation import storage
+from curation.clip import hash_128
 from curation.memory import DECODING_GB
 from curation.meters import METERS
-from curation.meters.cuts import OVERLAP, REACH, Cuts, Detector
+from curation.meters.cuts import OVERLAP, REACH, Cuts, Detector, weights_digest
 from curation.meters.keyframes import Thumbs
 from curation.meters.record import Log, between
 from curation.stage import Stage, Tables, Unit, empty_columns
@@ -36,8 +37,6 @@ SEGMENTS = pa.schema(
         ("uri", pa.string()),
         ("video_id", pa.string()),
         ("num_bytes", pa.int64()),
-        ("segment", pa.int32()),
-        ("num_segments", pa.int32()),
         ("starts_run", pa.bool_()),  # whether nothing is decoded before it
         ("start_frame", pa.int64()),  # by the stamps, to be compared with what came out
         ("end_frame", pa.int64()),  # the same; null where the run ends with the source
@@ -72,7 +71,12 @@ SEGMENTS = pa.schema(
     ]
 )
 THUMBS = pa.schema(
-    {"video_id": pa.string(), "segment": pa.int32(), "frame": pa.int64(), "jpeg": pa.binary()}
+    {
+        "video_id": pa.string(),
+        "start_frame": pa.int64(),  # of the segment
+        "frame": pa.int64(),  # from there
+        "jpeg": pa.binary(),
+    }
 )
 
 
@@ -114,6 +118,10 @@ class Scan(Stage):
                 f"{self.segment_s = }, {self.deadline_per_segment_s = }; expected both above 0"
             )
 
+    def config_hash(self) -> str:
+        digest = weights_digest() if self.detector == "network" else ""
+        return hash_128(super().config_hash(), digest)
+
     @property
     def deadline_s(self) -> float:
         return self.deadline_per_segment_s
@@ -145,7 +153,12 @@ def _tables(row: dict[str, Any], thumbs: dict[int, bytes]) -> Tables:
     known = {name: row[name] for name in SEGMENTS.names if name in row}
     empty = {name: column[0].as_py() for name, column in empty_columns(SEGMENTS, 1).items()}
     pictures = [
-        {"video_id": row["video_id"], "segment": row["segment"], "frame": frame, "jpeg": data}
+        {
+            "video_id": row["video_id"],
+            "start_frame": row["start_frame"],
+            "frame": frame,
+            "jpeg": data,
+        }
         for frame, data in sorted(thumbs.items())
     ]
     return {
@@ -232,6 +245,8 @@ def units(stage: Scan, *, sources: pa.Table, verdicts: dict[str, Any] | None = N
             runs = [stretch for stretch in verdict.row["stretches"] if not stretch["reject"]]
             reject = verdict.row["reject"]
         runs = runs if reject is None else [WHOLE_RUN]
+        if points and points[-1]["time_s"] - points[0]["time_s"] > stage.max_source_s:
+            source["error"] = f"too_long: more than {stage.max_source_s:g} s of footage"
         for stretch in segments(points, runs=runs, every_s=every_s):
             row = source | stretch | {"reject": reject}
             names = [str(row[name]) for name in _KEY]
@@ -270,8 +285,6 @@ _UNIT_ROWS = pa.schema(
         "video_id": pa.string(),
         "num_bytes": pa.int64(),
         "version": pa.string(),
-        "segment": pa.int32(),
-        "num_segments": pa.int32(),
         "start_pts": pa.int64(),
         "end_pts": pa.int64(),
         "starts_run": pa.bool_(),
@@ -281,4 +294,7 @@ _UNIT_ROWS = pa.schema(
         "error": pa.string(),
     }
 )
-_KEY = ("uri", "video_id", "num_bytes", "version", "start_pts", "end_pts", "starts_run", "reject")
+_KEY = (
+    *("uri", "video_id", "num_bytes", "version", "reject", "error"),
+    *("start_pts", "end_pts", "start_frame", "end_frame", "starts_run"),
+)

@@ -28,13 +28,13 @@ def segments(
         for i, (start, end) in enumerate(zip(starts, [*starts[1:], run["end_pts"]], strict=True)):
             stretch = {"start_pts": start, "end_pts": end, "starts_run": i == 0}
             found.append(stretch | {"start_frame": frames[i], "end_frame": frames[i + 1]})
-    return [stretch | {"segment": i, "num_segments": len(found)} for i, stretch in enumerate(found)]
+    return found
 
 
 def _division(
     points: list[dict[str, Any]], run: dict[str, Any], *, every_s: float
 ) -> list[dict[str, Any]]:
-    last_s = run.get("start_s", 0.0)
+    last_s = run.get("start_s", points[0]["time_s"] if points else 0.0)
     chosen: list[dict[str, Any]] = []
     for point in points:
         is_inside = point["frame"] > run["start_frame"] and (

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curation import dataset, storage
 from curation.clip import CLIPS, KEYFRAMES, VIDEOS, clip_id
+from curation.memory import DECODING_GB
 from curation.meters import METERS
 from curation.meters.cuts import RESIDUAL_WRITES, residual, transitions
 from curation.meters.keyframes import choose, look_again, rows
@@ -23,7 +24,15 @@ from curation.meters.span import Span
 from curation.stage import Stage, Tables, Unit, empty_columns
 from curation.stages.join import Run, Scanned, join
 from curation.stages.triage import TRIAGE as TRIAGE_COLUMNS
-from curation.stages.verdict import TRIAGE, Verdict, look_rows, rejected_rows, unseen, whole
+from curation.stages.verdict import (
+    TRIAGE,
+    Verdict,
+    look_rows,
+    rejected_rows,
+    renumbered,
+    unseen,
+    whole,
+)
 from curation.video.decode import mean_fps, varies
 from curation.video.open import VideoError
 
@@ -57,9 +66,10 @@ class Split(Stage):
 
     name: ClassVar[str] = "split"
     unit: ClassVar[Any] = "source"
+    memory_gb: ClassVar[Any] = DECODING_GB  # for the pictures of clips that the scan kept none of
     reads: ClassVar[dict[str, list[str]]] = {
-        "segments": ["uri", "video_id", "segment", "times_s", "scores", "error"],
-        "thumbs": ["segment", "frame", "jpeg"],
+        "segments": ["uri", "video_id", "start_frame", "times_s", "scores", "error"],
+        "thumbs": ["start_frame", "frame", "jpeg"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {
         "videos": VIDEO_COLUMNS,
@@ -75,37 +85,34 @@ class Split(Stage):
             )
 
     def run(self, tables: Tables) -> Tables:
-        segments = tables["segments"].sort_by("segment").to_pylist()
+        segments = tables["segments"].sort_by("start_frame").to_pylist()
         triaged = tables["rows"].to_pylist()[0]["triage"] if "rows" in tables else None
         video = {name: segments[0][name] for name in ("uri", "video_id", "num_bytes", "reject")}
         errors = [segment["error"] for segment in segments if segment["error"]]
         if errors:
             return _tables(video | {"error": errors[0]}, [], [])
-        rejected = rejected_rows(video, triaged) if triaged else []
-        looks = look_rows(rejected, tables["look_pictures"]) if rejected else []
         if video["reject"]:
+            rejected = rejected_rows(video, triaged) if triaged else []
+            looks = look_rows(rejected, tables["look_pictures"]) if rejected else []
             return _tables(video | (unseen(triaged) if triaged else {}), rejected, looks)
         scanned = join(segments)
-        if scanned.ends_promised != scanned.ends_found:
-            found, promised = scanned.ends_found, scanned.ends_promised
-            error = f"segments_disagree: end at frames {found}, by their stamps at {promised}"
-            return _tables(video | {"error": error}, [], [])
-        for stretch in triaged["stretches"] if triaged else ():
-            if not stretch["reject"] and stretch["end_pts"] is not None:
-                # the frame behind it was seen by triage alone
-                scanned.edges_s[stretch["end_frame"]] = stretch["end_s"]
+        numbers = scanned.numbers
+        rejected, looks = [], []
+        if triaged:
+            triaged = renumbered(triaged, numbers.counted)
+            rejected = rejected_rows(video, triaged)
+            looks = look_rows(rejected, tables["look_pictures"], number=numbers.counted)
+            for stretch in triaged["stretches"]:
+                if not stretch["reject"] and stretch["end_pts"] is not None:
+                    # the frame behind it was seen by triage alone
+                    scanned.edges_s[stretch["end_frame"]] = stretch["end_s"]
         clips = self.clips(video, scanned)
-        thumbs = tables["thumbs"]
-        offsets = np.array(scanned.starts)[thumbs["segment"].to_numpy()]
-        jpegs = dict(
-            zip(
-                (thumbs["frame"].to_numpy() + offsets).tolist(),
-                thumbs["jpeg"].to_pylist(),
-                strict=True,
-            )
-        )
+        thumbs = {
+            numbers.counted(row["start_frame"]) + row["frame"]: row["jpeg"]
+            for row in tables["thumbs"].to_pylist()
+        }
         decoded = sum(segment["decoded_frames"] for segment in segments)
-        keyframes, again = _keyframes(clips, jpegs, uri=video["uri"], times_s=scanned.edges_s)
+        keyframes, again = _keyframes(clips, thumbs, uri=video["uri"], times_s=scanned.edges_s)
         row = video | _video(scanned) | {"decoded_frames": decoded + again}
         if triaged:
             row |= whole(triaged)

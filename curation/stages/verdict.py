@@ -3,6 +3,7 @@
 Nobody decoded them, so they have no measures; their pictures are the first look's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,25 @@ def rejected_rows(video: dict[str, Any], triaged: dict[str, Any]) -> list[dict[s
     ]
 
 
-def look_rows(rejected: list[dict[str, Any]], pictures: pa.Table) -> list[dict[str, Any]]:
+def renumbered(triaged: dict[str, Any], number: Callable[[int], int]) -> dict[str, Any]:
+    """The row of the table triage with its frames counted as they were decoded."""
+    stretches = [
+        stretch | {name: number(stretch[name]) for name in ("start_frame", "end_frame")}
+        for stretch in triaged["stretches"]
+    ]
+    return triaged | {"num_frames": number(triaged["num_frames"]), "stretches": stretches}
+
+
+def look_rows(
+    rejected: list[dict[str, Any]],
+    pictures: pa.Table,
+    *,
+    number: Callable[[int], int] = lambda frame: frame,
+) -> list[dict[str, Any]]:
     """The rows of the table keyframes for them: what triage saw."""
-    jpegs = dict(zip(pictures["frame"].to_pylist(), pictures["jpeg"].to_pylist(), strict=True))
-    times_s = dict(zip(pictures["frame"].to_pylist(), pictures["time_s"].to_pylist(), strict=True))
+    frames = [number(frame) for frame in pictures["frame"].to_pylist()]
+    jpegs = dict(zip(frames, pictures["jpeg"].to_pylist(), strict=True))
+    times_s = dict(zip(frames, pictures["time_s"].to_pylist(), strict=True))
     return [
         row
         for clip in rejected

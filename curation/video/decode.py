@@ -120,7 +120,10 @@ class DecodePass:
     def _pictures(self, container: Any, stream: Any, *, seeks: bool) -> Iterator[Any]:
         start_pts = self.segment.start_pts
         if seeks:
-            container.seek(start_pts, stream=stream)
+            try:
+                container.seek(start_pts, stream=stream)
+            except av.error.FFmpegError:
+                return
         failures = 0
         begun = start_pts is None
         while True:
@@ -129,7 +132,7 @@ class DecodePass:
                     begun = begun or packet.pts == start_pts
                     if not begun:
                         continue
-                    self.decode_errors += packet.is_corrupt  # the container lost part of it
+                    self._count_errors(packet.is_corrupt)  # the container lost part of it
                     if packet.pts is not None:
                         self._bytes_of[packet.pts] = packet.size
                     try:
@@ -137,11 +140,11 @@ class DecodePass:
                             if start_pts is None or picture.pts is None or picture.pts >= start_pts:
                                 yield picture
                     except (av.error.FFmpegError, ValueError):
-                        self.decode_errors += 1
+                        self._count_errors(1)
                 return
             except av.error.FFmpegError:
                 # damaged container: go on behind the damage, as a player would
-                self.decode_errors += 1
+                self._count_errors(1)
                 failures += 1
                 if failures > MAX_DEMUX_ERRORS:
                     return
@@ -161,9 +164,15 @@ class DecodePass:
         self.times_s.append(0.0 if time_s is None else time_s)
         self.last_duration_s = step_s
         self.corrupt.append(bool(picture.is_corrupt))
-        self.interlaced_frames += bool(picture.interlaced_frame)
+        if self.num_owned == self.num_frames:
+            self.interlaced_frames += bool(picture.interlaced_frame)
         num_bytes = self._bytes_of.pop(picture.pts, 0)
         return Frame(len(self.times_s) - 1, self.times_s[-1], picture, num_bytes)
+
+    def _count_errors(self, errors: int) -> None:
+        """What happens in the overlap is the next segment's."""
+        if self.num_owned == self.num_frames:
+            self.decode_errors += errors
 
     def _step_s(self, picture: Any) -> float:
         if picture.duration:

@@ -1,6 +1,7 @@
 """Where shots begin and end: a score per frame from the pass, transitions from the scores."""
 
 from curation.meters.cuts.meter import Cuts
+from curation.meters.cuts.network import weights_digest
 from curation.meters.cuts.residual import RESIDUAL_WRITES, residual, residual_of_clip
 from curation.meters.cuts.returns import without_returns
 from curation.meters.cuts.scores import OVERLAP, REACH, SCORE, Detector
@@ -17,5 +18,6 @@ __all__ = [
     "residual",
     "residual_of_clip",
     "transitions",
+    "weights_digest",
     "without_returns",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.clip import hash_128
 from curation.meters.cuts import tiny
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
@@ -29,6 +30,12 @@ def load() -> Weights:
     from safetensors.numpy import load_file
 
     return {name: value.astype(np.float32) for name, value in load_file(WEIGHTS).items()}
+
+
+@functools.cache
+def weights_digest() -> str:
+    """Of the weights' file: what was scored by others is scored again."""
+    return hash_128(WEIGHTS.read_bytes().hex())
 
 
 def probabilities(

@@ -5,13 +5,17 @@ The network sees 32 frames back at most. What passes may take longer, so each ca
 before and after are compared, by the fingerprints that the pass keeps of every frame.
 """
 
+import itertools
+
 import numpy as np
 
 from curation.meters.cuts.transitions import (
+    CUT_THRESHOLD,
     GRADUAL_THRESHOLD,
     LOW,
     NEAR_FRAMES,
     Transition,
+    peaks,
     runs,
 )
 
@@ -36,19 +40,36 @@ def without_returns(scores: np.ndarray, fingerprints_TF: np.ndarray) -> np.ndarr
     fingerprints_TF: uint8, as curation.video.picture.fingerprint makes them; zeros where unknown.
     """
     rows = scores.copy()
+    hard = peaks(scores["cut"], CUT_THRESHOLD)
     for run in runs(scores["gradual"] >= LOW * GRADUAL_THRESHOLD):
         is_fade = scores["blank"][run.start : run.end].sum() > FLASH_FRAMES
-        if not is_fade and comes_back(run, fingerprints_TF):
-            rows["gradual"][run.start : run.end] = 0
+        if is_fade:
+            continue
+        for piece, seen in pieces(run, hard, num_frames=len(scores)):
+            if comes_back(piece, fingerprints_TF, seen=seen):
+                rows["gradual"][piece.start : piece.end] = 0
     for t in np.flatnonzero(scores["cut"] >= CUT_FLOOR):
         if is_flash(int(t), fingerprints_TF):
             rows["cut"][t] = 0
     return rows
 
 
-def comes_back(run: Transition, fingerprints_TF: np.ndarray) -> bool:
-    before = [run.start - n for n in LOOKS_FRAMES if run.start >= n]
-    after = [run.end - 1 + n for n in LOOKS_FRAMES if run.end - 1 + n < len(fingerprints_TF)]
+def pieces(
+    run: Transition, hard: list[int], *, num_frames: int
+) -> list[tuple[Transition, Transition]]:
+    """The run divided at cuts, each piece with the stretch between cuts that it lies in."""
+    edges = [0, *hard, num_frames]
+    shots = [Transition(a, b) for a, b in itertools.pairwise(edges)]
+    inside = [
+        (Transition(max(run.start, shot.start), min(run.end, shot.end)), shot) for shot in shots
+    ]
+    return [(piece, shot) for piece, shot in inside if piece.start < piece.end]
+
+
+def comes_back(run: Transition, fingerprints_TF: np.ndarray, *, seen: Transition) -> bool:
+    """Whether a picture soon before the run is one soon after it, of those within `seen`."""
+    before = {max(seen.start, run.start - n) for n in LOOKS_FRAMES}
+    after = {min(seen.end - 1, run.end - 1 + n) for n in LOOKS_FRAMES}
     return any(is_same_place(fingerprints_TF[a], fingerprints_TF[b]) for a in before for b in after)
 
 

