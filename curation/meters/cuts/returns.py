@@ -12,11 +12,10 @@ import numpy as np
 from curation.meters.cuts.transitions import (
     CUT_THRESHOLD,
     GRADUAL_THRESHOLD,
-    LOW,
     NEAR_FRAMES,
     Transition,
+    gradual_runs,
     peaks,
-    runs,
 )
 
 LOOKS_FRAMES = 1, 6, 12
@@ -28,7 +27,8 @@ KEPT_SHARE = 0.75
 MIN_CORRELATION = 0.98
 MIN_SPREAD = 6.0
 """Standard deviation of 255: two flat pictures, black before a title and after, say nothing."""
-MAX_DIFFERENCE = 8.0
+MAX_DIFFERENCE = 16.0
+"""Mean, of 255: a camera answers a bright thing that passes with its exposure."""
 FLASH_MEAN, FLASH_MAX = 3.0, 16.0
 """Mean and greatest difference, of 255, of the pictures around a flash. A jump cut within a scene
 changes some part more."""
@@ -41,7 +41,7 @@ def without_returns(scores: np.ndarray, fingerprints_TF: np.ndarray) -> np.ndarr
     """
     rows = scores.copy()
     hard = peaks(scores["cut"], CUT_THRESHOLD)
-    for run in runs(scores["gradual"] >= LOW * GRADUAL_THRESHOLD):
+    for run in gradual_runs(scores["gradual"], GRADUAL_THRESHOLD, hard=hard):
         is_fade = scores["blank"][run.start : run.end].sum() > FLASH_FRAMES
         if is_fade:
             continue

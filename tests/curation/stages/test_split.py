@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -202,3 +203,23 @@ def test_other_thresholds_need_no_decoding(tmp_path: Path) -> None:
     path.unlink()
     assert Split().run(tables)["clips"].num_rows == 2
     assert Split(cut_threshold=1.1).run(tables)["clips"].num_rows == 1
+
+
+def test_a_frame_lost_to_damage_leaves_segments_what_it_leaves_one_pass(tmp_path: Path) -> None:
+    film = np.concatenate([pan(1, 120), pan(4, 120, step_px=1)])
+    path = write_video(tmp_path / "film.webm", film, codec="libvpx-vp9", options={"g": "12"})
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    lost = bytes(next(p for p in packets[64:] if not p.is_keyframe))
+    at = data.index(lost)
+    data[at : at + len(lost)] = b"\xff" * len(lost)
+    path.write_bytes(data)
+    (whole,) = scanned(listing(tmp_path))
+    (parts,) = scanned(listing(tmp_path, divide_from_s=1, divide_every_s=2), segment_s=2)
+    assert len(parts["segments"]) > 2
+    one, joined = Split().run(whole), Split().run(parts)
+    assert one["videos"]["num_frames"][0].as_py() == 239
+    assert joined["videos"]["num_frames"].equals(one["videos"]["num_frames"])
+    assert joined["clips"].equals(one["clips"]) and one["clips"].num_rows
+    assert joined["keyframes"].equals(one["keyframes"])
