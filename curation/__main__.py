@@ -4,12 +4,14 @@ parses.
 The YAML has one section per stage; every knob is also a flag (--split.max_s 10).
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from curation import dataset, pipeline, storage
@@ -84,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     names = parser()
     try:
+        _check_files(argv)
         # first, since the parser's word for a wrong stage name is about types
         unknown = [a for a in _leading(argv) if a not in COMMANDS]
         if unknown:
@@ -108,6 +111,24 @@ def main(argv: list[str] | None = None) -> int:
 def _leading(argv: list[str]) -> list[str]:
     options = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     return argv[:options]
+
+
+def _check_files(argv: list[str]) -> None:
+    """Raise ValueError for a --config that is no YAML with a section per stage."""
+    for option, path in itertools.pairwise(argv):
+        if option != "--config":
+            continue
+        if not Path(path).is_file():
+            raise ValueError(
+                f"{path!r} is not there; expected a YAML such as configs/curation/default.yaml "
+                f"(make: CONFIG=, OVERLAY=, TARGETS=)"
+            )
+        try:
+            sections = yaml.safe_load(Path(path).read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path!r} cannot be read as YAML: {error}") from None
+        if not isinstance(sections, dict | None):
+            raise ValueError(f"{path!r} is no YAML with a section per stage, such as `filter:`")
 
 
 def _sentence(error: Exception) -> str:
@@ -159,6 +180,8 @@ def _split(args: Namespace) -> bool:
     units = split.units(args.split, scanned, written, data=args.data, verdicts=verdicts)
     pipeline.run(args.split, units, data=args.data, workers=args.workers)
     videos = dataset.require(args.data, "videos")
+    if videos["error"].null_count == 0:
+        print("            not one file could be read; `make audit` says why")
     decoded, frames = (
         sum(n or 0 for n in videos[c].to_pylist()) for c in ("decoded_frames", "num_frames")
     )
@@ -192,6 +215,8 @@ def _dedup(args: Namespace) -> bool:
 
 
 def _filter(args: Namespace) -> bool:
+    if not args.filter.rules:
+        print("filter      has no rules, so that every clip is kept: is CONFIG the right one?")
     pipeline.run(args.filter, judging.units(args.filter, data=args.data), data=args.data)
     return True
 

@@ -78,14 +78,14 @@ def funnel(steps: Sequence[Step], checks: Sequence[Check]) -> list[Html]:
         minus = "\N{MINUS SIGN}" if step.is_loss and step.count else ""
         kind = "loss" if step.is_loss else "stand"
         kind += " opens" if step.label == statistics.CLIPS_FOUND else ""
-        reach = (step.failing, step.failing_alone)
+        reach = ("" if n is None else f"{n:,}" for n in (step.failing, step.failing_alone))
         rows.append(
             [
                 element("span", step.label, class_=kind),
                 bar(before, left, whole[step.unit], is_loss=step.is_loss),
                 f"{minus}{step.count:,}",
                 duration(step.hours) if step.hours or not step.is_loss else "",
-                *("" if count is None else f"{count:,}" for count in reach),
+                *(reach if step.is_measured else ("not measured", "")),
             ]
         )
     intro = "A clip is counted once, under the first reason that turned it away. The last two "

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from curation.audit.ledger import Ledger, ask, reason_code
+from curation.audit.ledger import Ledger, Rule, ask, reason_code
 
 FOUND, CLIPS_FOUND = "Files found", "Clips found"
 KEPT, IN_SHARDS = "Kept by the filter", "In shards"
@@ -31,6 +31,8 @@ class Step:
     """Clips that fail this rule, with those that an earlier rule had already turned away."""
     failing_alone: int | None = None
     """Clips that fail no other rule: what would come back if this rule were gone."""
+    is_measured: bool = True
+    """Whether any clip has a value in the rule's column."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,19 @@ def _rejections(ledger: Ledger) -> list[dict[str, Any]]:
         FROM (SELECT unnest(rules_failed) AS rule, rules_failed FROM rows) GROUP BY ALL
         """
     failing = {row.pop("rule"): row for row in ask(reach, {"rows": ledger.clips}).to_pylist()}
-    rules = [rule.name for rule in ledger.rules]
+    rules = {rule.name: {"is_measured": _is_measured(rule, ledger.clips)} for rule in ledger.rules}
     none = {"count": 0, "hours": 0.0, "failing": 0, "failing_alone": 0}
     own = [loss for label, loss in found.items() if label not in rules]
     return own + [
-        none | {"label": rule} | found.get(rule, {}) | failing.get(rule, {}) for rule in rules
+        none | {"label": rule} | measured | found.get(rule, {}) | failing.get(rule, {})
+        for rule, measured in rules.items()
     ]
+
+
+def _is_measured(rule: Rule, clips: pa.Table) -> bool:
+    if rule.column not in clips.column_names:
+        return False
+    return not len(clips) or clips[rule.column].null_count < len(clips)
 
 
 def _losses(table: pa.Table, where: str, label: str) -> list[dict[str, Any]]:
@@ -245,7 +254,10 @@ def problems(ledger: Ledger, *, examples: int = 25) -> list[Problem]:
             UNION ALL {rows("caption", "caption_error", "clips")}
             UNION ALL {rows("shard", "shard_error", "clips")}
             UNION ALL SELECT 'split', reject, false, uri, NULL, NULL, 'same bytes as ' || same_as
-            FROM files WHERE verdict = 'rejected')
+            FROM files WHERE verdict = 'rejected'
+            UNION ALL SELECT 'split', 'read_with_damage', false, uri, NULL, NULL,
+                decode_errors || ' packets refused, ' || corrupt_frames || ' frames damaged'
+            FROM files WHERE verdict = 'kept' AND decode_errors + corrupt_frames > 0)
         SELECT *, count(*) OVER same AS count FROM found
         WINDOW same AS (PARTITION BY stage, reason, is_error),
             ordered AS (PARTITION BY stage, reason, is_error ORDER BY uri, start_s)

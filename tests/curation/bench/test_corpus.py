@@ -1,6 +1,7 @@
 """The corpus is what its edits say: size, length, cuts at keyframes, the same bytes each time."""
 
 import random
+import shutil
 from pathlib import Path
 
 import av
@@ -10,6 +11,8 @@ import pytest
 
 from curation.bench import corpus
 from curation.bench.corpus import Edit, back_and_forth, drift, looped, make_edit, pictures
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 
 
 def test_a_shot_goes_back_and_forth_without_a_jump() -> None:

@@ -9,6 +9,8 @@ from curation.bench import cost
 from curation.bench.clock import Paired
 from curation.bench.cost import Cost, naive_ratio, ratio, unlike
 
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+
 
 def known(*, unit_s: float, pass_ratio: float, encode_s: float | None) -> Cost:
     usual = {} if encode_s is None else {"encode": {"detect": 1.0, "cut": encode_s - 1.0}}

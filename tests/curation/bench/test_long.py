@@ -1,5 +1,6 @@
 """Peak memory is that of a process that really scans, and its tables are those of a pass here."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from curation.bench.long import TABLES, peak_gib, split, two_at_once
 from curation.bench.passes import curate
 from curation.stages.scan import Scan
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 
 
 def test_a_scan_in_a_process_of_its_own(film: Path) -> None:

@@ -1,11 +1,14 @@
 """The usual way is done for real: shots found, clips written and read again."""
 
+import shutil
 from pathlib import Path
 
 import cv2
 import pytest
 
 from curation.bench.naive import detect, few_pictures, flow, naive, write_clip
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 
 
 def test_the_shots_are_found(film: Path) -> None:

@@ -1,5 +1,6 @@
 """What the benchmark of triage counts, on two small films."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from curation.stages.look import Look
 from curation.stages.scan import Scan
 from curation.stages.triage import Triage
 from tests.videos import pan, write_video
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 
 
 def test_a_clip_is_lost_by_the_frames_that_were_rejected() -> None:

