@@ -22,6 +22,14 @@ RUN_BY = {
     "caption": ("tests/captioning/test_vllm.py", '"caption"'),
     "serve-vlm": ("tests/captioning/test_vllm.py", '"serve"'),
     "bench": (".ci/run", "make bench"),
+    "targets": ("Makefile", "filter targets shard audit"),
+    "text": ("tests/curation/stages/test_text.py", "Text("),
+    "dedup": ("Makefile", "embed dedup filter"),
+    "bench-cuts": (".ci/run", "make bench-cuts"),
+    "bench-exact": ("tests/curation/video/test_cut.py", "import SPANS, measure"),
+    "bench-dedup": ("tests/curation/bench/test_dedup.py", "scale("),
+    "bench-triage": ("tests/curation/bench/test_triage.py", "bench("),
+    "train-cuts": ("tests/curation/meters/test_cut_training.py", "train("),
 }
 """Target -> where it is run, and the words there that run it."""
 
