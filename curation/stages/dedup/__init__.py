@@ -103,8 +103,9 @@ class Dedup(Stage):
         clips = clips.drop_columns(Phash.writes.names)
         copies = file_copies(clips["video_id"], video_ids=tables["videos"]["video_id"])
         assert copies.null_count == 0, "a clip whose video has no row in videos"
-        where = pc.index_in(clips["video_id"], value_set=tables["videos"]["video_id"])
-        order = best_first(clips, codecs=tables["videos"]["codec"].take(where))
+        decoded = tables["videos"].filter(pc.is_valid(tables["videos"]["codec"]))  # no byte copies
+        where = pc.index_in(clips["video_id"], value_set=decoded["video_id"])
+        order = best_first(clips, codecs=decoded["codec"].take(where))
         columns = {"clip_id": clips["clip_id"], "file_copies": copies}
         columns |= same_pictures(clips, looks, order=order, limit=self.distance)
         columns |= same_meaning(
