@@ -28,6 +28,8 @@ MAX_SOURCE_S = 7200
 HALF_FRAME_S = 1e-3  # stamps in milliseconds are off by up to half of one
 
 H264 = "-c:v", "libx264", "-preset", "superfast", "-crf", "23"
+COPY = "-c:v", "copy"
+NOT_IN_MOV = {"vp8", "vp9", "theora"}  # copied into Matroska, which does not keep a rotation
 EVEN = "scale=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p"  # what the encoders take
 
 
@@ -48,7 +50,7 @@ class Change:
 
 
 CHANGES = (
-    Change("container", encoder=("-c:v", "copy"), suffix=".mkv"),
+    Change("container", encoder=COPY, suffix=".mov"),
     Change("h264 crf 23"),
     Change("h264 crf 35", encoder=(*H264[:-1], "35")),
     Change(
@@ -133,16 +135,18 @@ def measure(path: Path) -> Measured:
     )
 
 
-def copied(path: Path, change: Change, *, stream: int) -> Measured:
+def copied(path: Path, change: Change, *, of: Measured) -> Measured:
     """What the pass says of a changed copy."""
+    is_copy = change.encoder == COPY
+    suffix = ".mkv" if is_copy and of.codec in NOT_IN_MOV else change.suffix
     skip = ["-ss", str(change.skip_s)] if change.skip_s else []
     look = (
         [] if "copy" in change.encoder else ["-vf", ",".join(filter(None, [change.filters, EVEN]))]
     )
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / f"copy{change.suffix}"
+        out = Path(folder) / f"copy{suffix}"
         command = ["ffmpeg", "-v", "error", "-nostdin", "-threads", "1", *skip, "-i", str(path)]
-        command += ["-map", f"0:{stream}", *look, *change.encoder, "-threads", "1", str(out)]
+        command += ["-map", f"0:{of.stream}", *look, *change.encoder, "-threads", "1", str(out)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise ValueError(f"{change.name}: {path.name}: ffmpeg: {ran.stderr.strip()}")

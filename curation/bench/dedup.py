@@ -3,8 +3,9 @@
 Planted: every file of the footage is changed in the ways of `copies.CHANGES`; originals and copies
 of one kind make a dataset. A copy is found where it is in its original's group. A false pair is a
 clip whose keeper shows something else: another file, or another stretch of the same one, which of a
-fixed camera is the same scene. Files of the footage that are copies of one another are listed, and
-what joins them is not counted: look at them.
+fixed camera is the same scene. Files of the footage that show the same are listed, and pairs of
+them are not counted: those that the truth names, and those whose originals are found to be alike,
+which is for a person to check.
 
 Scale: a million clips of random hashes with planted copies (`hashes.py`), in this process.
 """
@@ -46,13 +47,16 @@ Clips = dict[tuple[str, str, int], dict[str, Any]]
 
 
 def bench_dedup(footage: str | None, *, truth: str | None, num: int, workers: int | None) -> None:
-    """Print both tables; the planted one where footage is given. truth: a JSON of cuts by file name
-    (default: the footage's cuts.json), where shots begin; files that are not in it are one shot.
+    """Print both tables; the planted one where footage is given.
+
+    truth: a JSON of cuts by file name (default: the footage's cuts.json); files that are not in it
+    are one shot. Under "alike" it may list the names of files that show the same.
     """
     if footage is not None:
         path = Path(truth) if truth else Path(footage) / "cuts.json"
         cuts = json.loads(path.read_text()) if truth or path.exists() else {}
-        show(*planted_clips(footage, cuts=cuts, workers=workers))
+        clips, failed = planted_clips(footage, cuts=cuts, workers=workers)
+        show(clips, failed, alike=cuts.get("alike", []))
     scale(num)
 
 
@@ -94,7 +98,7 @@ def clips_of_file(uri: str, cuts: dict[str, Any] | None) -> tuple[Clips, list[st
         errors = []
         for change in CHANGES if times_s else ():
             try:
-                copy = copied(path, change, stream=original.stream)
+                copy = copied(path, change, of=original)
             except ValueError as error:
                 errors.append(str(error))
                 continue
@@ -136,20 +140,22 @@ class Tally:
     false: list[str] = field(default_factory=list)
 
 
-def show(clips: Clips, failed: list[str]) -> None:
+def show(clips: Clips, failed: list[str], *, alike: list[list[str]]) -> None:
     originals = {key: row for key, row in clips.items() if key[0] == ORIGINAL}
-    alike = {frozenset((one[1], two[1])) for one, two in joined(originals) if one[1] != two[1]}
+    joined = [[one[1], best[1]] for one, best in keepers(originals).items()]
+    same = merged([*alike, *joined])
     print(f"\n{len(originals)} clips of {len({key[1] for key in originals})} files")
     print(f"left out: {'; '.join(failed) or 'nothing'}")
-    print("files alike: " + ", ".join(sorted(" = ".join(sorted(pair)) for pair in alike)))
+    for names in same:
+        print("alike: " + ", ".join(sorted(names)))
     asked = Tally()
     print(f"{'change':<24}{'copies':>8}{'found':>8}{'false pairs':>13}{'original stays':>16}")
-    tally = tally_of(originals, alike)
+    tally = tally_of(originals, same)
     print(f"{'originals alone':<24}{'':>16}{len(tally.false):>13}")
     asked.false += tally.false
     for change in CHANGES:
         these = {key: row for key, row in clips.items() if key[0] in (ORIGINAL, change.name)}
-        tally = tally_of(these, alike)
+        tally = tally_of(these, same)
         print_row(change.name + ("" if change.is_asked else " *"), tally)
         asked.false += tally.false
         if change.is_asked:
@@ -158,7 +164,7 @@ def show(clips: Clips, failed: list[str]) -> None:
             asked.missed += [f"{change.name}: {name}" for name in tally.missed]
     print_row("all that are asked for", asked)
     print(f"{'goal':<24}{'':>8}{RECALL_GOAL:>8}{0:>13}")
-    tally = tally_of(clips, alike)
+    tally = tally_of(clips, same)
     print(f"{'all in one dataset':<24}{'':>16}{len(tally.false):>13}")
     for what, names in (("missed", asked.missed), ("false", asked.false + tally.false)):
         if names:
@@ -172,17 +178,14 @@ def print_row(name: str, tally: Tally) -> None:
     print(f"{name:<24}{tally.copies:>8}{found:>8.3f}{len(tally.false):>13}{kept:>16.3f}")
 
 
-def tally_of(clips: Clips, alike: set[frozenset[str]]) -> Tally:
+def tally_of(clips: Clips, same: list[set[str]]) -> Tally:
     keeper = keepers(clips)
     tally = Tally()
     groups: dict[tuple[str, str, int], bool] = {}
     for key, best in keeper.items():
         change, file, piece = key
-        if (
-            best[1] == file
-            and best[2] != piece
-            or (best[1] != file and frozenset((best[1], file)) not in alike)
-        ):
+        is_known = best[1] != file and any({best[1], file} <= names for names in same)
+        if best[1:] != (file, piece) and not is_known:
             tally.false.append(f"{_named(key)} = {_named(best)}")
         if change != ORIGINAL and (original := (ORIGINAL, file, piece)) in keeper:
             tally.copies += 1
@@ -194,10 +197,13 @@ def tally_of(clips: Clips, alike: set[frozenset[str]]) -> Tally:
     return tally
 
 
-def joined(clips: Clips) -> Iterator[tuple[tuple[str, str, int], tuple[str, str, int]]]:
-    for key, best in keepers(clips).items():
-        if key != best:
-            yield key, best
+def merged(sets: list[list[str]]) -> list[set[str]]:
+    """Sets with a name in common made one; those of one name left out."""
+    found: list[set[str]] = []
+    for names in map(set, sets):
+        apart = [other for other in found if not other & names]
+        found = [*apart, names.union(*(other for other in found if other & names))]
+    return [names for names in found if len(names) > 1]
 
 
 def keepers(clips: Clips) -> dict[tuple[str, str, int], tuple[str, str, int]]:

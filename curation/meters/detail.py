@@ -77,5 +77,5 @@ def lines(
     rows = luma_HW[y0 : y1 : max(1, (y1 - y0) // NUM_LINES), x0:x1]
     step = max(STRIP_PX, (x1 - x0) * STRIP_PX // NUM_LINES)
     strips = [luma_HW[y0:y1, x : x + STRIP_PX] for x in range(x0, x1 - STRIP_PX + 1, step)]
-    columns = np.hstack(strips).T if strips else np.zeros((0, y1 - y0), np.uint8)
+    columns = np.hstack(strips).T if strips else np.zeros((0, max(0, y1 - y0)), np.uint8)
     return np.ascontiguousarray(rows), np.ascontiguousarray(columns)

@@ -7,7 +7,7 @@ import pytest
 
 from curation.bench import dedup
 from curation.bench.copies import CHANGES, Measured
-from curation.bench.dedup import ORIGINAL, clips_of_file, pieces, scale, show, tally_of
+from curation.bench.dedup import ORIGINAL, clips_of_file, merged, pieces, scale, show, tally_of
 from curation.bench.hashes import FLIPS, planted
 from tests.videos import texture, write_video
 
@@ -26,6 +26,10 @@ def test_shots_are_parted_into_clips_of_up_to_five_seconds():
     expected = [(0.5, 4.667), (4.667, 8.833), (8.833, 13), (13, 15), (16, 20)]
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert list(pieces(measured(30), None)) == [(0, 3)]
+
+
+def test_files_alike_are_those_of_a_chain():
+    assert merged([["a", "a"], ["b", "c"], ["d", "e"], ["c", "d"]]) == [{"b", "c", "d", "e"}]
 
 
 @needs_ffmpeg
@@ -47,13 +51,13 @@ def test_copies_are_looked_at_from_the_same_moment_on_and_found(tmp_path, monkey
         # a frame may fall on either side of an eighth of a second
         assert start[name, "1.mp4", 1] - start[ORIGINAL, "1.mp4", 1] == pytest.approx(later, abs=1)
     assert clips["container", "0.mp4", 0]["phash"] == clips[ORIGINAL, "0.mp4", 0]["phash"]
-    show(clips, [])
+    show(clips, [], alike=[])
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("all that are asked for"))
     assert row.split()[-4:-1] == ["16", "1.000", "0"]
     wrong = clips | {(ORIGINAL, "2.mp4", 0): clips[ORIGINAL, "1.mp4", 0]}
-    assert len(tally_of(wrong, set()).false) == 1
-    assert not tally_of(wrong, {frozenset(("1.mp4", "2.mp4"))}).false
+    assert len(tally_of(wrong, []).false) == 1
+    assert not tally_of(wrong, [{"1.mp4", "2.mp4"}]).false
 
 
 def test_planted_hashes_are_flipped_as_said_and_found(capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from curation.meters.detail import NUM_LINES, Detail, lines
+from curation.meters.sharpness import sharpness
 from tests.curation.meters.feeding import feed, file_pictures, full_pictures, read
 from tests.videos import texture, write_video
 
@@ -58,6 +59,10 @@ def test_lines_are_spread_over_the_inside() -> None:
     assert rows[:, 0].min() == 100 // 4  # nine lines of ten pixels, and one more
     assert NUM_LINES <= len(rows) <= NUM_LINES + 2
     assert columns.shape == (NUM_LINES, 620)
+    # one lit spot in the dark: its edges on both sides leave nothing, and no sharpness
+    for dark in ((40, 31, 60, 67), (0, 71, 0, 127)):
+        spot = lines(np.zeros((360, 640), np.uint8), inside=dark, small=(72, 128))
+        assert spot[0].size == spot[1].size == 0 and np.isnan(sharpness(*spot))
     tiny = lines(np.zeros((4, 4), np.uint8), inside=(0, 0, 0, 0), small=(32, 32))
     assert tiny[1].shape == (0, 4)
 
