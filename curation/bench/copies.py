@@ -29,7 +29,7 @@ HALF_FRAME_S = 1e-3  # stamps in milliseconds are off by up to half of one
 
 H264 = "-c:v", "libx264", "-preset", "superfast", "-crf", "23"
 COPY = "-c:v", "copy"
-NOT_IN_MOV = {"vp8", "vp9", "theora"}  # copied into Matroska, which does not keep a rotation
+NOT_IN_MOV = {"vp8", "vp9", "av1", "theora"}  # copied into Matroska, which does not keep a rotation
 EVEN = "scale=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p"  # what the encoders take
 
 
