@@ -6,6 +6,7 @@ client retries for most of a minute before it says so; here a short question to 
 
 import difflib
 import functools
+import hashlib
 import io
 import os
 import pickle
@@ -67,6 +68,35 @@ def _open(jpeg: bytes | None) -> Any:
     # Pillow's ways of saying "damaged"
     except (OSError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def mean_per_clip(clips: Sequence[str] | np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+    """Each clip's mean over its keyframes; rows: (N) numbers or (N, D) vectors."""
+    by_clip: dict[str, list[Any]] = {}
+    for clip, row in zip(clips, rows, strict=True):
+        by_clip.setdefault(clip, []).append(row)
+    return {clip: np.mean(rows, axis=0) for clip, rows in by_clip.items()}
+
+
+def architecture(model: str, config_dir: str | None) -> dict[str, Any]:
+    """What open_clip knows of an architecture. Raises ValueError where it knows none."""
+    open_clip = import_open_clip(config_dir)
+    if (config := open_clip.get_model_config(model)) is None:
+        near = nearest(model, open_clip.list_models())
+        raise ValueError(f"model={model!r} is no architecture of open_clip; the nearest are {near}")
+    return config
+
+
+def find_backbone(model: str, pretrained: str, config_dir: str | None) -> bytes:
+    """Look for the weights, which need not be loaded for that; changes when they would.
+
+    Raises Missing.
+    """
+    file = backbone_file(model, pretrained, config_dir)
+    if file != pretrained:  # a tag says which weights they are, a path does not
+        return b"found"
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def backbone_file(model: str, pretrained: str, config_dir: str | None) -> str:

@@ -19,14 +19,7 @@ def bar(before: float, after: float, whole: float, *, is_loss: bool = False) -> 
         width = round(max((before - after) * share, 0.6 if before > after else 0), 2)
         x = min(round(after * share, 2), 100 - width)
         parts.append(element("rect", x=x, width=width, height=10, class_="gone"))
-    return element(
-        "svg",
-        parts,
-        viewBox="0 0 100 10",
-        preserveAspectRatio="none",
-        class_="bar",
-        aria_hidden="true",
-    )
+    return _shares(parts)
 
 
 def stack(counts: Mapping[str, int], whole: int) -> Html:
@@ -40,14 +33,13 @@ def stack(counts: Mapping[str, int], whole: int) -> Html:
                 element("rect", x=round(left, 2), width=round(width, 2), height=10, class_=verdict)
             )
             left += width
-    return element(
-        "svg",
-        parts,
-        viewBox="0 0 100 10",
-        preserveAspectRatio="none",
-        class_="bar",
-        aria_hidden="true",
-    )
+    return _shares(parts)
+
+
+def _shares(parts: list[Html]) -> Html:
+    """Bars of a picture 100 wide that is drawn out to the width it is given."""
+    box = {"viewBox": "0 0 100 10", "preserveAspectRatio": "none"}
+    return element("svg", parts, **box, class_="bar", aria_hidden="true")
 
 
 def chart(histogram: Histogram) -> Html:

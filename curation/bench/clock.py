@@ -7,6 +7,7 @@ less than a second read too low.
 """
 
 import resource
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -33,6 +34,14 @@ def cpu_s_of(case: Callable[[], Any]) -> float:
     before = cpu_s()
     case()
     return cpu_s() - before
+
+
+def require_ffmpeg() -> None:
+    """Raise ValueError where there is nothing to compare with, or to make copies by."""
+    if shutil.which("ffmpeg") is None:
+        raise ValueError(
+            "the command ffmpeg is not installed; bench compares with it: apt-get install ffmpeg"
+        )
 
 
 def bare_decode(path: str, *, stream: int) -> None:

@@ -1,4 +1,4 @@
-"""The benchmarks by the name under which the command line knows them."""
+"""The benchmarks, and what else is run by hand, by the command line's names for them."""
 
 from collections.abc import Callable
 from typing import Any

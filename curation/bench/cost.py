@@ -5,7 +5,6 @@ footage. Figures are CPU seconds, not time by the clock, and ratios of them (`cl
 """
 
 import math
-import shutil
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ import cv2
 
 from curation import storage
 from curation.bench import corpus
-from curation.bench.clock import Paired, bare_decode, cpu_s_of, paired
+from curation.bench.clock import Paired, bare_decode, cpu_s_of, paired, require_ffmpeg
 from curation.bench.fast import cut_f1, drifts, thumbs_psnr_db
 from curation.bench.long import measure_long
 from curation.bench.naive import CUTS, naive
@@ -59,10 +58,7 @@ def bench(footage: str | None, *, folder: Path = CORPUS, rounds: int = ROUNDS) -
     """Print the tables, the figures last. Without footage: of the corpus, which also holds what the
     figures on long files and on memory need.
     """
-    if shutil.which("ffmpeg") is None:
-        raise ValueError(
-            "the command ffmpeg is not installed; bench compares with it: apt-get install ffmpeg"
-        )
+    require_ffmpeg()
     if footage is None:
         print(f"making or finding the corpus in {folder}: a few minutes the first time", flush=True)
         uris = [str(path) for path in corpus.make_corpus(folder)]

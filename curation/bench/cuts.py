@@ -20,7 +20,7 @@ import numpy as np
 
 from curation import storage
 from curation.bench import edit
-from curation.bench.clock import bare_decode, cpu_s_of
+from curation.bench.clock import bare_decode, cpu_s_of, require_ffmpeg
 from curation.meters.cuts import SCORE, Cuts, Transition, transitions, without_returns
 from curation.video.decode import DecodePass
 from curation.video.picture import Picture, fingerprint, small_planes, small_size
@@ -112,6 +112,7 @@ def bench_cuts(footage: str | None, truth: str | None) -> None:
     """Print the tables: on the footage where it and its truth (cuts.json) are given, and on the
     edit that the project makes.
     """
+    require_ffmpeg()
     cv2.setNumThreads(1)
     if footage is not None:
         path = Path(truth) if truth else Path(footage) / "cuts.json"

@@ -5,7 +5,6 @@ CLIP_FRAMES that follow each other from an odd frame on. The unit is `ffmpeg -th
 over the same frames (the file's figure times their share of it).
 """
 
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from typing import get_args
 import cv2
 
 from curation import storage
-from curation.bench.clock import bare_decode, paired
+from curation.bench.clock import bare_decode, paired, require_ffmpeg
 from curation.bench.known import Known
 from curation.video import VideoError
 from curation.video.cut import Verify, make_clip, open_reel
@@ -50,10 +49,7 @@ class Cutting:
 
 def bench(footage: str, *, rounds: int = 3) -> None:
     """Print routes, share encoded, bytes and costs per file and in all."""
-    if shutil.which("ffmpeg") is None:
-        raise ValueError(
-            "the command ffmpeg is not installed; bench compares with it: apt-get install ffmpeg"
-        )
+    require_ffmpeg()
     cv2.setNumThreads(1)
     totals = {"keyframes": Cutting(), "anywhere": Cutting()}
     heads = " ".join(f"{verify:>8}" for verify in get_args(Verify))

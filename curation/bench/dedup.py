@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation import storage
-from curation.bench.clock import cpu_s
+from curation.bench.clock import cpu_s, require_ffmpeg
 from curation.bench.copies import CHANGES, Measured, clip_row, copied, measure
 from curation.bench.hashes import FLIPS, planted
 from curation.stages.dedup import Dedup
@@ -53,6 +53,7 @@ def bench_dedup(footage: str | None, *, truth: str | None, num: int, workers: in
     are one shot. Under "alike" it may list the names of files that show the same.
     """
     if footage is not None:
+        require_ffmpeg()
         path = Path(truth) if truth else Path(footage) / "cuts.json"
         cuts = json.loads(path.read_text()) if truth or path.exists() else {}
         clips, failed = planted_clips(footage, cuts=cuts, workers=workers)

@@ -26,11 +26,13 @@ from curation.video.decode import DecodePass
 from curation.video.picture import fingerprint
 
 
-def listed(uri: str) -> pa.Table:
-    """The row of the table sources."""
-    (unit,) = inventory.units(Inventory(), footage=uri)
-    assert unit.rows is not None
-    return Inventory().run({"rows": unit.rows})["sources"]
+def listed(footage: str) -> pa.Table:
+    """The table sources of a folder or file."""
+    stage = Inventory()
+    units = inventory.units(stage, footage=footage)
+    return pa.concat_tables(
+        stage.run({"rows": unit.rows})["sources"] for unit in units if unit.rows is not None
+    )
 
 
 def curate(uri: str, *, knobs: Scan) -> Tables:

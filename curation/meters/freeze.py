@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curation.meters.span import Span
+from curation.meters.span import Span, runs
 from curation.video.picture import Picture
 
 NOISE = 0.001 * 255
@@ -88,9 +88,3 @@ def period_frames(duplicate: np.ndarray) -> int | None:
 def longest_run_s(frozen: np.ndarray, *, edges_s: np.ndarray) -> float:
     """Seconds of the longest unbroken run of True; edges_s has one entry more than frozen."""
     return max((float(edges_s[end] - edges_s[start]) for start, end in runs(frozen)), default=0.0)
-
-
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """[start, end) of each unbroken run of True."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(changes[0::2], changes[1::2], strict=True)]

@@ -22,3 +22,9 @@ class Span:
         """The rows, in order of their field `frame`, that lie in the span."""
         first, last = np.searchsorted(rows["frame"], [self.start, self.end])
         return rows[first:last]
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """[start, end) of each unbroken run of True."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(changes[0::2], changes[1::2], strict=True)]

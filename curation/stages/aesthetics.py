@@ -24,12 +24,13 @@ import pyarrow as pa
 
 from curation.backbone import (
     Missing,
-    backbone_file,
+    architecture,
     embed,
+    find_backbone,
     first_line,
     import_open_clip,
     load_backbone,
-    nearest,
+    mean_per_clip,
     probe,
     refuse_misspelt,
 )
@@ -170,14 +171,6 @@ def predict(embeddings_ND: np.ndarray, layers: Layers) -> np.ndarray:
     return x[:, 0]
 
 
-def mean_per_clip(clips: Sequence[str] | np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Each clip's mean score over its keyframes."""
-    by_clip: dict[str, list[float]] = {}
-    for clip, score in zip(clips, scores.tolist(), strict=True):
-        by_clip.setdefault(clip, []).append(score)
-    return {clip: sum(values) / len(values) for clip, values in by_clip.items()}
-
-
 # -- weights ---------------------------------------------------------------------------------------
 
 
@@ -204,10 +197,7 @@ def find_weights(stage: Aesthetics) -> Weights:
         )
     if heads:  # without a head nothing needs torch
         try:
-            file = backbone_file(stage.model, stage.pretrained, stage.model_config_dir)
-            if file == stage.pretrained:  # a tag says which weights they are, a path does not
-                with open(file, "rb") as opened:
-                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(find_backbone(stage.model, stage.pretrained, stage.model_config_dir))
         except Missing as error:
             missing.append(str(error))
             heads, digest = {}, hashlib.blake2b(digest_size=16)
@@ -275,19 +265,14 @@ def layers_of(arrays: dict[str, np.ndarray], *, linear: bool, given: str) -> Lay
 
 def check_fit(stage: Aesthetics, layers: Layers, *, given: str) -> None:
     """Raise ValueError where a head was not made for the backbone."""
-    open_clip = import_open_clip(stage.model_config_dir)
-    config = open_clip.get_model_config(stage.model)
-    if config is None:
-        near = nearest(stage.model, open_clip.list_models())
-        raise ValueError(
-            f"model={stage.model!r} is no architecture of open_clip; the nearest are {near}"
-        )
+    config = architecture(stage.model, stage.model_config_dir)
     width = layers[0][0].shape[1]
     if width != config["embed_dim"]:
         raise ValueError(
             f"the head {given!r} expects embeddings of {width} numbers, but {stage.model} gives "
             f"{config['embed_dim']}; take the head that was trained on this backbone"
         )
+    open_clip = import_open_clip(stage.model_config_dir)
     tag = open_clip.get_pretrained_cfg(stage.model, stage.pretrained)
     other = bool(tag) and stage.pretrained != "openai"
     if given in HEADS and (other or stage.model not in BACKBONES):

@@ -21,11 +21,11 @@ import pyarrow as pa
 
 from curation.backbone import (
     Missing,
-    backbone_file,
+    architecture,
     embed,
-    import_open_clip,
+    find_backbone,
     load_backbone,
-    nearest,
+    mean_per_clip,
 )
 from curation.clip import hash_128
 from curation.stage import Stage, Tables, empty_columns
@@ -127,14 +127,6 @@ def _rows(
     return pa.Table.from_pylist(rows, schema=EMBED)
 
 
-def mean_per_clip(clips: Sequence[str] | np.ndarray, vectors_ND: np.ndarray) -> dict[str, Any]:
-    """Each clip's mean vector over its keyframes."""
-    by_clip: dict[str, list[np.ndarray]] = {}
-    for clip, vector in zip(clips, vectors_ND, strict=True):
-        by_clip.setdefault(clip, []).append(vector)
-    return {clip: np.mean(vectors, axis=0) for clip, vectors in by_clip.items()}
-
-
 def find_weights(stage: Embed) -> Weights:
     """Look for the backbone's weights. Quick where there is no network.
 
@@ -142,18 +134,9 @@ def find_weights(stage: Embed) -> Weights:
     """
     made_by = f"{stage.model}/{os.path.basename(stage.pretrained)}"
     digest = hashlib.blake2b(digest_size=16)
-    open_clip = import_open_clip(stage.model_config_dir)
-    if open_clip.get_model_config(stage.model) is None:
-        near = nearest(stage.model, open_clip.list_models())
-        raise ValueError(
-            f"model={stage.model!r} is no architecture of open_clip; the nearest are {near}"
-        )
+    architecture(stage.model, stage.model_config_dir)
     try:
-        file = backbone_file(stage.model, stage.pretrained, stage.model_config_dir)
+        digest.update(find_backbone(stage.model, stage.pretrained, stage.model_config_dir))
     except Missing as error:
         return Weights(made_by, f"missing weights: {error}", digest.hexdigest())
-    digest.update(b"found")
-    if file == stage.pretrained:  # a tag says which weights they are, a path does not
-        with open(file, "rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return Weights(made_by, None, digest.hexdigest())

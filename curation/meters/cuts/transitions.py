@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from curation.meters.span import runs
+
 CUT_THRESHOLD = 0.6
 GRADUAL_THRESHOLD = 0.6
 """On composed films of sources held out from training F1 of cuts rises from 0.5 to 0.8 (0.89 to
@@ -74,7 +76,7 @@ def peaks(score_T: np.ndarray, threshold: float) -> list[int]:
 def gradual_runs(score_T: np.ndarray, threshold: float, *, hard: list[int]) -> list[Transition]:
     """Stretches above the low threshold that somewhere reach the high one, small gaps closed."""
     found: list[Transition] = []
-    for run in runs(score_T >= LOW * threshold):
+    for run in stretches(score_T >= LOW * threshold):
         if score_T[run.start : run.end].max() < threshold:
             continue
         gap = run.start - found[-1].end if found else GAP_FRAMES + 1
@@ -93,13 +95,13 @@ def through_blank(spans: list[Transition], blank_T: np.ndarray) -> list[Transiti
     inside = np.zeros(len(blank_T), bool)
     for s in spans:
         inside[s.start : s.end] = True
-    for run in runs(blank_T):
+    for run in stretches(blank_T):
         near = slice(max(0, run.start - NEAR_FRAMES), run.end + NEAR_FRAMES)
         if inside[near].any():
             inside[run.start : run.end] = True
             first, last = (int(t) for t in np.flatnonzero(inside[near])[[0, -1]])
             inside[near.start + first : near.start + last] = True
-    return runs(inside)
+    return stretches(inside)
 
 
 def _clipped(span: Transition, kept: list[int]) -> Transition:
@@ -113,10 +115,9 @@ def _clipped(span: Transition, kept: list[int]) -> Transition:
     return Transition(start, end) if end > start else span
 
 
-def runs(inside: np.ndarray) -> list[Transition]:
+def stretches(inside: np.ndarray) -> list[Transition]:
     """The stretches in which a boolean array is true."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
-    return [Transition(int(a), int(b)) for a, b in zip(changes[0::2], changes[1::2], strict=True)]
+    return [Transition(start, end) for start, end in runs(inside)]
 
 
 def join(
