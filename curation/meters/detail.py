@@ -1,7 +1,8 @@
-"""How much of its nominal resolution a picture really has, and how visible its coding is.
+"""How much of its nominal resolution a picture has, how its coding shows, whether it is in focus.
 
-Both are read along lines: once a second, some rows and some columns of the full-resolution luma,
-inside the bars. That costs the same for any size of frame in proportion to its sides, not its area.
+Once a second. Sharpness and blockiness are read along lines: some rows and some columns of the
+full-resolution luma inside the bars, which costs in proportion to a frame's sides, not its area.
+Focus is read from the small picture.
 """
 
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from curation.meters.blockiness import blockiness
 from curation.meters.borders import dark_sides
+from curation.meters.focus import focus
 from curation.meters.sharpness import sharpness
 from curation.meters.span import Span
 from curation.video.decode import turn
@@ -23,13 +25,16 @@ STRIP_PX = 8  # columns are taken by so many neighbours: one by one each would c
 
 
 class Detail:
-    """Per look the sharpness and the blockiness."""
+    """Per look the sharpness, the blockiness and the focus."""
 
-    record: ClassVar[np.dtype] = np.dtype([("sharpness", "f4"), ("blockiness", "f4")])
+    record: ClassVar[np.dtype] = np.dtype(
+        [("sharpness", "f4"), ("blockiness", "f4"), ("focus", "f4")]
+    )
     writes: ClassVar[pa.Schema] = pa.schema(
         {
             "sharpness_pct": pa.float32(),  # median look; 100: edges one pixel wide
             "blockiness_pct": pa.float32(),  # median look; 0: no grid is seen
+            "focus_pct": pa.float32(),  # median look; below 15 out of focus, of the small picture
         }
     )
 
@@ -40,13 +45,16 @@ class Detail:
         if dark is None:
             return None
         rows, columns = lines(picture.detail, inside=dark, small=stored(picture).shape)
-        return sharpness(rows, columns), blockiness(rows, columns)
+        in_focus = focus(picture.luma)
+        in_focus = np.nan if in_focus is None else in_focus
+        return sharpness(rows, columns), blockiness(rows, columns), in_focus
 
     @staticmethod
     def clip(rows: np.ndarray, span: Span) -> dict[str, Any]:
         return {
             "sharpness_pct": median_pct(rows["sharpness"]),
             "blockiness_pct": median_pct(rows["blockiness"]),
+            "focus_pct": median_pct(rows["focus"]),
         }
 
 

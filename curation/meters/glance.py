@@ -1,10 +1,7 @@
 """What one frame alone says against a stretch of footage: darkness, blur, text, emptiness.
 
 For the first look at keyframes (`curation.stages.look`), where there is no frame before to compare
-with. Sharpness compares octaves: pictures of the world have edges of about the same strength at
-every scale (Field 1987, "Relations between the statistics of natural images and the response
-properties of cortical cells"), so that strong coarse edges without fine ones are a lens out of
-focus. Text is what looks like a line of writing: dense strokes of one height in a row on an even
+with. Text is what looks like a line of writing: dense strokes of one height in a row on an even
 ground that runs around them; leaves and bricks are not taken for it, a title card or a slide is.
 """
 
@@ -14,14 +11,12 @@ import cv2
 import numpy as np
 
 from curation.meters.exposure import BLACK_LUMA, WHITE_LUMA, percentile_range, share_above
+from curation.meters.focus import focus
 from curation.meters.phash import STEPS as PHASH_STEPS
 from curation.meters.phash import frequencies, inside_bars, levels, pack, scene_bits
 from curation.video.picture import Picture, shrink
 
 WORK_PX = 512  # long side, at which the letters of a subtitle are 10 pixels high
-OCTAVES = 4  # at 128, 64, 32 and 16 pixels: a defocus of up to a tenth of the width
-EDGE_PERCENTILE = 98  # the sharpest fiftieth counts: a shallow depth of field is no blur
-LEAST_EDGE = 2.0  # of 255: without an edge at any scale there is nothing to be sharp
 STROKE = 48  # of 255: contrast of writing that is meant to be read
 EVEN = 24  # of 255: an even ground, with the ringing of coarse coding around letters
 LINE_PX = (6, 72)  # height of a line at 512 pixels
@@ -46,9 +41,8 @@ class Glance(NamedTuple):
     luma_mean_pct: float
     contrast_pct: float
     """Range of luma from the 5th percentile to the 95th, of full scale."""
-    sharpness: float | None
-    """Strength of the strongest edges at 128 pixels over that at coarser scales; in focus 0.3 to
-    1, blurred over 1.5 % of the width 0.12."""
+    focus: float | None
+    """curation.meters.focus: in focus 0.3 to 1."""
     text_pct: float
     """Of the frame inside boxes around lines of writing on an even ground."""
     phash: int
@@ -67,7 +61,7 @@ def glance(picture: Picture) -> Glance:
         bright_pct=100 * share_above(luma, WHITE_LUMA - 1),
         luma_mean_pct=100 * float(luma.mean()) / 255,
         contrast_pct=100 * percentile_range(picture.histogram) / 255,
-        sharpness=sharpness(luma),
+        focus=focus(luma),
         text_pct=text_pct(detail),
         phash=int(pack(scene_bits(looks))[0]),
         phash_seen=float(levels(looks)[0]),
@@ -81,19 +75,6 @@ def work_size(luma_HW: np.ndarray) -> np.ndarray:
     if scale >= 1:
         return luma_HW
     return shrink(luma_HW, (max(1, round(width * scale)), max(1, round(height * scale))))
-
-
-def sharpness(luma_HW: np.ndarray) -> float | None:
-    """From the small picture, in which a sensor's noise is averaged away; None for one without
-    edges.
-    """
-    edges = []
-    image = luma_HW.astype(np.float32)
-    for _ in range(OCTAVES):
-        edge = np.abs(image - cv2.GaussianBlur(image, (0, 0), 1.0))
-        edges.append(float(np.percentile(edge, EDGE_PERCENTILE)))
-        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return edges[0] / max(edges[1:]) if max(edges) > LEAST_EDGE else None
 
 
 def text_pct(luma_HW: np.ndarray) -> float:

@@ -50,7 +50,7 @@ LOOKS = pa.schema(
         "bright_pct": pa.float32(),
         "luma_mean_pct": pa.float32(),
         "contrast_pct": pa.float32(),
-        "sharpness": pa.float32(),
+        "focus": pa.float32(),
         "text_pct": pa.float32(),
         "phash": pa.uint64(),
         "phash_seen": pa.float32(),

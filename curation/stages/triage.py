@@ -205,7 +205,7 @@ COLUMNS = (
     "bright_pct",
     "luma_mean_pct",
     "contrast_pct",
-    "sharpness",
+    "focus",
     "text_pct",
     "aesthetic_laion_linear",
     "aesthetic_laion_mlp",

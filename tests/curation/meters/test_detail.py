@@ -39,6 +39,15 @@ def test_it_looks_once_a_second_and_takes_the_median() -> None:
     assert len(feed(meter, full_pictures([sharp] * 48, fps=24.0))) == 2
 
 
+def test_defocus_shows_though_coarse_coding_leaves_steps() -> None:
+    squares = np.random.default_rng(1).integers(20, 230, (6, 10))
+    squares = np.kron(squares, np.ones((120, 128))).astype(np.uint8)
+    steps = cv2.GaussianBlur(squares, (0, 0), 20) // 16 * 16
+    found, in_focus = columns_of([steps]), columns_of([squares])
+    assert found["sharpness_pct"] >= 50  # the steps pass for sharp edges
+    assert found["focus_pct"] < 15 < 60 < in_focus["focus_pct"]
+
+
 def test_bars_and_their_edges_are_left_out() -> None:
     soft = cv2.GaussianBlur(fine(), (0, 0), 3)
     barred = soft.copy()
@@ -48,7 +57,7 @@ def test_bars_and_their_edges_are_left_out() -> None:
 
 
 def test_black_and_empty_pictures_have_no_verdict() -> None:
-    empty = {"sharpness_pct": None, "blockiness_pct": None}
+    empty = {"sharpness_pct": None, "blockiness_pct": None, "focus_pct": None}
     assert columns_of([np.zeros((720, 1280), np.uint8)] * 3) == empty
     assert columns_of([np.full((720, 1280), 80, np.uint8)])["sharpness_pct"] is None
 

@@ -10,7 +10,8 @@ import pytest
 
 from curation import storage
 from curation.meters.copies import Looks, find_copies
-from curation.meters.glance import sharpness, text_pct
+from curation.meters.focus import focus
+from curation.meters.glance import text_pct
 from curation.meters.packets import is_due
 from curation.stage import Tables
 from curation.stages import look, scan
@@ -27,7 +28,7 @@ from tests.videos import pan, texture, write_video
 
 RULES = [
     Rule("black", "dark_pct", max=99.5),
-    Rule("blurred", "sharpness", min=0.15),
+    Rule("blurred", "focus", min=0.15),
     Rule("text", "text_pct", max=12),
     Rule("still", "still_s", max=5),
     Rule("duplicate", "duplicate_pictures", max=3),
@@ -231,7 +232,7 @@ def test_other_thresholds_need_no_decoding(tmp_path: Path) -> None:
     first = looked(listing(tmp_path), every_s=1.0)
     path.unlink()
     (strict,) = Triage(rules=RULES).run(first)["triage"].to_pylist()
-    lenient_rules = [Rule("blurred", "sharpness", min=0.01)]
+    lenient_rules = [Rule("blurred", "focus", min=0.01)]
     (lenient,) = Triage(rules=lenient_rules).run(first)["triage"].to_pylist()
     assert strict["rejected_frames"] > 0 == lenient["rejected_frames"]
 
@@ -312,12 +313,12 @@ def test_words_about_rules() -> None:
         Triage(enabled=True)
 
 
-def test_sharpness_and_text_tell_what_they_should() -> None:
+def test_focus_and_text_tell_what_they_should() -> None:
     image = texture(1, height=72, width=128)[..., 0]
     fine = cv2.resize(texture(2, height=300, width=300)[..., 0], (128, 72))
-    blurred_one, one = sharpness(cv2.GaussianBlur(fine, (0, 0), 3)), sharpness(fine)
+    blurred_one, one = focus(cv2.GaussianBlur(fine, (0, 0), 3)), focus(fine)
     assert blurred_one and one and blurred_one < 0.15 < 0.3 < one
-    assert sharpness(np.full((72, 128), 9, np.uint8)) is None
+    assert focus(np.full((72, 128), 9, np.uint8)) is None
     assert text_pct(cv2.cvtColor(card(0.1)[0], cv2.COLOR_RGB2GRAY)) > 20
     assert text_pct(cv2.resize(image, (512, 288))) < 1
     reef = np.full((288, 512), 110, np.uint8)  # a rock of speckles before plain water
