@@ -36,6 +36,8 @@ ENCODERS = {
     ),
     "vp9": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "6", "-threads", "1"),
 }
+Grain = tuple[np.ndarray, np.ndarray]
+"""What a sensor's noise adds and takes away, uint8, larger than a frame by the room around it."""
 SUFFIX = {"h264": ".mp4", "hevc": ".mp4", "vp9": ".webm"}
 
 
@@ -84,7 +86,7 @@ def make_edit(folder: Path, edit: Edit) -> Path:
         command += ["-s", f"{edit.width}x{edit.height}", "-i", "-", *ENCODERS[edit.codec]]
         rate = edit.megabits_per_s
         command += ["-b:v", f"{rate}M", "-maxrate", f"{1.5 * rate}M", "-bufsize", f"{2 * rate}M"]
-        _ffmpeg(command, path, pictures=pictures(edit))
+        run_ffmpeg(command, path, pictures=pictures(edit))
     return path
 
 
@@ -93,11 +95,11 @@ def looped(path: Path, *, seconds: float) -> Path:
     long = path.with_stem(f"{path.stem}_{seconds:.0f}s")
     if not long.exists():
         again = ["-stream_loop", "-1", "-i", str(path), "-t", str(seconds)]
-        _ffmpeg([*again, "-map", "0:v", "-c", "copy"], long)
+        run_ffmpeg([*again, "-map", "0:v", "-c", "copy"], long)
     return long
 
 
-def _ffmpeg(command: list[str], path: Path, *, pictures: Iterator[bytes] | None = None) -> None:
+def run_ffmpeg(command: list[str], path: Path, *, pictures: Iterator[bytes] | None = None) -> None:
     """Run ffmpeg into a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".tmp-{path.name}")
@@ -115,9 +117,7 @@ def _ffmpeg(command: list[str], path: Path, *, pictures: Iterator[bytes] | None 
 def pictures(edit: Edit) -> Iterator[bytes]:
     """The edit's frames as I420."""
     rng = random.Random(edit.seed)
-    shape = edit.height + GRAIN_ROOM_PX, edit.width + GRAIN_ROOM_PX
-    tile = np.random.default_rng(edit.seed).normal(0, GRAIN, shape)
-    grain = np.maximum(tile, 0).astype(np.uint8), np.maximum(-tile, 0).astype(np.uint8)
+    grain = grain_tiles(edit.width, edit.height, seed=edit.seed)
     shots, last, left = shots_of_reality(), -1, round(edit.seconds * FPS)
     while left:
         # never the same shot twice in a row: each joint is a cut that can be seen
@@ -164,11 +164,22 @@ def _look(picture, window_23, edit, *, mirrored, grain, rng) -> bytes:
     if mirrored:
         seen = cv2.flip(seen, 1)
     planes = cv2.cvtColor(seen, cv2.COLOR_BGR2YUV_I420)
-    top, left = rng.randrange(GRAIN_ROOM_PX), rng.randrange(GRAIN_ROOM_PX)
-    brighter, darker = (t[top : top + edit.height, left : left + edit.width] for t in grain)
-    luma = planes[: edit.height]
-    cv2.subtract(cv2.add(luma, brighter, dst=luma), darker, dst=luma)
+    add_grain(planes[: edit.height], grain, rng)
     return planes.tobytes()
+
+
+def grain_tiles(width: int, height: int, *, seed: int) -> Grain:
+    shape = height + GRAIN_ROOM_PX, width + GRAIN_ROOM_PX
+    tile = np.random.default_rng(seed).normal(0, GRAIN, shape)
+    return np.maximum(tile, 0).astype(np.uint8), np.maximum(-tile, 0).astype(np.uint8)
+
+
+def add_grain(luma_HW: np.ndarray, grain: Grain, rng: random.Random) -> None:
+    """A sensor's noise of one frame, in place."""
+    height, width = luma_HW.shape
+    top, left = rng.randrange(GRAIN_ROOM_PX), rng.randrange(GRAIN_ROOM_PX)
+    brighter, darker = (t[top : top + height, left : left + width] for t in grain)
+    cv2.subtract(cv2.add(luma_HW, brighter, dst=luma_HW), darker, dst=luma_HW)
 
 
 @functools.lru_cache(maxsize=1)

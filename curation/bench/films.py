@@ -1,12 +1,12 @@
 """Films of which little is worth keeping, made once: what triage is measured on.
 
-Real shots (`corpus.py`) between black, defocused, written and still stretches, in the codecs and
-groups of pictures that occur, and one film that lies there three times.
+Real shots (`corpus.py`) between black, defocused, written and still stretches, all with a sensor's
+noise and at a camera's bit rate, in the codecs and groups of pictures that occur; and one film that
+lies there three times.
 """
 
 import itertools
 import random
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.bench.corpus import ENCODERS, FPS, Edit, pictures
+from curation.bench.corpus import ENCODERS, FPS, Edit, add_grain, grain_tiles, pictures, run_ffmpeg
 
-EDITION = 2  # raise it when a file would come out otherwise: the folder's name holds it
-SIZE = 854, 480
+EDITION = 3  # raise it when a file would come out otherwise: the folder's name holds it
+SIZE = 1280, 720
 COPY_SIZE = 640, 360
 DEFOCUS = 0.02  # of the width, standard deviation
 SLIDE_S = 6.0
-LENS_CAP = 20, 2.0  # luma of 255 and the sensor's noise
+LENS_CAP = 20  # luma of 255
 WORDS = "what is written here says nothing and goes on for as long as there is room on the page "
 
 
@@ -36,9 +36,12 @@ class Film:
     size: tuple[int, int] = SIZE
 
 
-H264 = (*ENCODERS["h264"], "-crf", "23")
-HEVC = (*ENCODERS["hevc"], "-crf", "26")
-VP9 = (*ENCODERS["vp9"], "-crf", "33", "-b:v", "0")
+def camera(codec: str, megabits_per_s: float) -> tuple[str, ...]:
+    rate = f"{megabits_per_s}M"
+    return (*ENCODERS[codec], "-b:v", rate, "-maxrate", rate, "-bufsize", rate)
+
+
+H264, HEVC, VP9 = camera("h264", 3.8), camera("hevc", 2.6), camera("vp9", 3.0)
 LONG_GOP = ("-g", "600", "-sc_threshold", "0")  # a keyframe every 20 s, wherever cuts are
 SHORT_GOP = ("-g", "60", "-sc_threshold", "0")
 FILMS = (
@@ -79,8 +82,8 @@ FILMS = (
         7,
     ),
     Film("original.mp4", H264, (("good", 24),), 6),
-    Film("copy.mp4", (*H264, "-crf", "27"), (("good", 24),), 6, COPY_SIZE),
-    Film("copy.webm", (*VP9, "-crf", "36"), (("good", 24),), 6, COPY_SIZE),
+    Film("copy.mp4", (*ENCODERS["h264"], "-crf", "27"), (("good", 24),), 6, COPY_SIZE),
+    Film("copy.webm", (*ENCODERS["vp9"], "-crf", "36", "-b:v", "0"), (("good", 24),), 6, COPY_SIZE),
 )
 
 
@@ -96,34 +99,30 @@ def make_films(folder: Path) -> Path:
 
 def encode(path: Path, film: Film) -> None:
     """The film into a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".tmp-{path.name}")
     width, height = film.size
-    command = ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
-    command += ["-s", f"{width}x{height}", "-r", str(FPS), "-i", "-", *film.encoder]
-    with subprocess.Popen([*command, str(partial)], stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        for frame in frames(film):
-            process.stdin.write(frame)
-    if process.returncode:
-        raise ValueError(f"ffmpeg ended with {process.returncode}: {' '.join(command)}")
-    partial.rename(path)
+    command = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}"]
+    command += ["-r", str(FPS), "-i", "-", *film.encoder]
+    run_ffmpeg(command, path, pictures=frames(film))
 
 
 def frames(film: Film) -> Iterator[bytes]:
     """The film's frames as I420."""
     seconds = sum(s for _, s in film.stretches)
     shots = pictures(Edit("h264", *SIZE, seconds, (2, 5), 0, film.seed))
-    rng, words = np.random.default_rng(film.seed), random.Random(film.seed)
+    grain = grain_tiles(*SIZE, seed=film.seed)
+    rng = random.Random(film.seed)
     for kind, length_s in film.stretches:
-        for picture in stretch(kind, round(length_s * FPS), shots, rng=rng, words=words):
+        for picture in stretch(kind, round(length_s * FPS), shots, rng=rng):
+            if kind != "good":  # which has its own
+                picture = picture.copy()
+                add_grain(picture[: SIZE[1]], grain, rng)
             yield (picture if film.size == SIZE else _resized(picture, film.size)).tobytes()
 
 
 def stretch(
-    kind: str, count: int, shots: Iterator[bytes], *, rng: np.random.Generator, words: random.Random
+    kind: str, count: int, shots: Iterator[bytes], *, rng: random.Random
 ) -> Iterator[np.ndarray]:
-    """(3 h / 2, w) uint8 I420 pictures of one kind."""
+    """(3 h / 2, w) uint8 I420 pictures of one kind, as they fall on the sensor."""
     width, height = SIZE
 
     def shot() -> np.ndarray:
@@ -134,38 +133,39 @@ def stretch(
     elif kind == "blurred":
         for _ in range(count):
             picture = shot()
-            picture[:height] = cv2.GaussianBlur(picture[:height], (0, 0), DEFOCUS * width)
-            yield with_noise(picture, 1.0, rng)
+            picture[:height] = _defocused(picture[:height])
+            yield picture
     elif kind == "black":
-        mean, noise = LENS_CAP
         picture = np.full((height * 3 // 2, width), 128, np.uint8)
-        picture[:height] = mean
-        yield from (with_noise(picture, noise, rng) for _ in range(count))
+        picture[:height] = LENS_CAP
+        yield from itertools.repeat(picture, count)
     elif kind == "still":
-        yield from itertools.repeat(shot(), count)
+        picture = shot()
+        picture[:height] = cv2.medianBlur(picture[:height], 3)  # without its noise
+        yield from itertools.repeat(picture, count)
     else:
         for start in range(0, count, round(SLIDE_S * FPS)):
-            yield from itertools.repeat(slide(words), min(count - start, round(SLIDE_S * FPS)))
+            yield from itertools.repeat(slide(rng), min(count - start, round(SLIDE_S * FPS)))
 
 
-def with_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    noisy = picture.copy()
-    luma = noisy[: SIZE[1]]
-    noise = rng.normal(0, deviation, luma.shape).round().astype(np.int16)
-    luma[:] = np.clip(luma + noise, 0, 255)
-    return noisy
+def _defocused(luma_HW: np.ndarray) -> np.ndarray:
+    """Blurred at a quarter of the size, where the same blur costs a sixty-fourth."""
+    height, width = luma_HW.shape
+    small = cv2.resize(luma_HW, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), DEFOCUS * width / 4)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def slide(words: random.Random) -> np.ndarray:
+def slide(rng: random.Random) -> np.ndarray:
     """A page of writing, dark on light or light on dark."""
-    light = words.random() < 0.5
+    light = rng.random() < 0.5
     paper, ink = ((235, 240, 240), (60, 30, 20)) if light else ((40, 20, 10), (220, 230, 230))
     width, height = SIZE
     image = np.full((height, width, 3), paper, np.uint8)
-    scale = words.choice((0.8, 1.1, 1.5))
+    scale = rng.choice((0.8, 1.1, 1.5)) * width / 854
     line_px = round(42 * scale)
     for i, y in enumerate(range(2 * line_px, height - line_px, line_px)):
-        begin = words.randrange(len(WORDS)) if i else 0
+        begin = rng.randrange(len(WORDS)) if i else 0
         text = (WORDS * 2)[begin : begin + round(width / (20 * scale))]
         cv2.putText(image, text, (40, y), cv2.FONT_HERSHEY_DUPLEX, scale, ink, 1, cv2.LINE_AA)
     return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)

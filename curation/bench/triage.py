@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.bench.clock import bare_decode, cpu_s_of, paired
+from curation.bench.clock import bare_decode, cpu_s_of, paired, require_ffmpeg
 from curation.bench.films import make_films
+from curation.bench.passes import listed
 from curation.stage import Tables
-from curation.stages import inventory, look, scan, split
+from curation.stages import look, scan, split
 from curation.stages.filter import Rule, judge
-from curation.stages.inventory import Inventory
 from curation.stages.look import Look
 from curation.stages.scan import Scan
 from curation.stages.split import Split
@@ -59,8 +59,8 @@ def bench(
     rounds: int = ROUNDS,
 ) -> None:
     """Print the costs and what was lost; rules: of filter, by which a clip counts as kept."""
-    footage = footage or str(make_films(folder))
-    sources = _listing(footage)
+    require_ffmpeg()
+    sources = listed(footage or str(make_films(folder)))
     looked = [first.run({"rows": unit.rows}) for unit in look.units(first, sources=sources)]
     tables = {name: pa.concat_tables(t[name] for t in looked) for name in Look.writes}
     judged: dict[str, dict[str, Any]] = {}
@@ -150,12 +150,6 @@ def _rejected(clip: dict[str, Any], verdict: dict[str, Any]) -> tuple[int, str]:
     return (frames.total(), frames.most_common(1)[0][0]) if frames else (0, "")
 
 
-def _listing(footage: str) -> pa.Table:
-    stage = Inventory()
-    units = inventory.units(stage, footage=footage)
-    return pa.concat_tables(stage.run({"rows": unit.rows})["sources"] for unit in units)
-
-
 # -- printing --------------------------------------------------------------------------------------
 
 
@@ -187,8 +181,16 @@ def _summary(found: list[Found], *, judging_s: float) -> None:
         ("  look", None, share["look"]),
         ("  triage", None, judging),
         ("full pass without triage / bare decode", None, share["full"]),
-        ("kept clips of which triage rejected more than half", LOST_GOAL, num_lost / len(wanted)),
-        ("frames of kept clips that triage rejected", None, sum(missed.values()) / sum(wanted)),
+        (
+            "kept clips of which triage rejected more than half",
+            LOST_GOAL,
+            num_lost / max(1, len(wanted)),
+        ),
+        (
+            "frames of kept clips that triage rejected",
+            None,
+            sum(missed.values()) / max(1, sum(wanted)),
+        ),
     ]
     print()
     for what, goal, value in rows:

@@ -65,5 +65,8 @@ def test_a_film_has_its_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(f) for f in made] == [width * height] * 24
     assert max(f.mean() for f in made[:6]) == pytest.approx(20, abs=0.1)
     assert [f[0] for f in made[6:12]] == [1, 2, 3, 4, 5, 6]
-    assert all((f == made[12]).all() for f in made[12:18]) and made[12].std() > 20
-    assert {int(f[0]) for f in made[18:]} == {7}
+    assert made[12].std() > 20
+    for first in (12, 18):  # a picture that stands still, each frame with a noise of its own
+        apart = [f.astype(int) - made[first] for f in made[first + 1 : first + 6]]
+        assert all(abs(d.mean()) < 0.1 and 1.5 < d.std() < 3 for d in apart)
+    assert made[18].mean() == pytest.approx(7, abs=0.3)
