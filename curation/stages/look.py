@@ -79,7 +79,7 @@ PICTURES = pa.schema(
 class Look(Stage):
     """Look at the keyframes of every source."""
 
-    every_s: float = 4.0
+    every_s: float = 1.0
     """Seconds at least between keyframes that are decoded."""
     pictures: bool = True
     """Keep a JPEG of every look (15 KB), for the audit of what triage rejects."""

@@ -79,6 +79,11 @@ class Triage(Stage):
     """Seconds between two looks that speak for what lies between; x264 and x265 place a keyframe
     every 250 frames, 10.4 s at 24 frames a second.
     """
+    unseen_s: float = 1.25
+    """Between two looks at most so far apart that are both rejected no shot is missed, whatever the
+    packets between them hold: a camera's noise, at its steady rate, takes as much as another
+    picture would.
+    """
     max_packet_pct: float = 50.0
     """Of the larger keyframe at its ends; a larger packet between them may show another picture."""
     quiet_pct: float = 40.0
@@ -162,7 +167,8 @@ class Triage(Stage):
             looks["is_due"].to_numpy() & (second <= self.max_packet_pct)
         )
         stays = coded <= self.quiet_pct
-        stays |= unchanged & (length_s <= self.max_gap_s) & np.append(is_bad[1:], True)
+        is_sure = (unchanged & (length_s <= self.max_gap_s)) | (length_s <= self.unseen_s)
+        stays |= is_sure & np.append(is_bad[1:], True)
         found = [
             reason if reason and lasts else other
             for reason, lasts, other in zip(of_look, stays, of_stretch, strict=True)

@@ -60,7 +60,7 @@ def test_a_film_has_its_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     shots = (bytes([level]) * (width * height * 3 // 2) for level in range(1, 99))
     monkeypatch.setattr(films, "pictures", lambda edit: shots)
     kinds = [("black", 0.2), ("good", 0.2), ("written", 0.2), ("still", 0.2)]
-    film = Film("x.mp4", (), tuple(kinds), 1, (width, height))
+    film = Film("x.mp4", (), tuple(kinds), 1, size=(width, height))
     made = [np.frombuffer(f, np.uint8)[: width * height] for f in frames(film)]
     assert [len(f) for f in made] == [width * height] * 24
     assert max(f.mean() for f in made[:6]) == pytest.approx(20, abs=0.1)

@@ -226,6 +226,15 @@ def test_looks_too_far_apart_do_not_speak_for_what_lies_between(tmp_path: Path) 
     assert triaged(tmp_path, max_gap_s=4.0)[0]["film.mp4"]["rejected_frames"] == 0
 
 
+def test_a_cameras_noise_between_near_looks_hides_no_shot(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    noisy = np.clip(blurred(1, 8).astype(int) + rng.normal(0, 3, (192, 180, 320, 1)), 0, 255)
+    options = {"g": "24", "sc_threshold": "0", "b": "3M", "maxrate": "3M", "bufsize": "3M"}
+    write_video(tmp_path / "film.mp4", noisy.astype(np.uint8), options=options)
+    assert triaged(tmp_path)[0]["film.mp4"]["reject"] == "triage_blurred"
+    assert triaged(tmp_path, unseen_s=0.5)[0]["film.mp4"]["rejected_frames"] == 0
+
+
 def test_other_thresholds_need_no_decoding(tmp_path: Path) -> None:
     film = np.concatenate([blurred(1, 8), good(2, 4)])
     path = write_video(tmp_path / "film.mp4", film, options={"g": "48"})
