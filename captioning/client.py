@@ -1,23 +1,33 @@
-"""Speaks to vision-language models over the OpenAI API: many requests at once.
+"""Speaks to model servers over the OpenAI API: many requests at once, at several servers.
 
-Every fault has its place. What is wrong with one clip (a refused request, an answer that is no
-caption) is recorded with that clip. What is wrong with the server (down, wrong key, unknown model,
-quota used up) would be recorded of every clip; it stops the run with one sentence instead, and the
-same command continues.
+Every fault has its place. What is wrong with one request (refused, no answer after all attempts) is
+the request's. What is wrong with a server (down, wrong key, unknown model, quota used up) would be
+recorded of every clip: one that is down is waited for, for as long as `patience_s` says, while the
+other servers go on, and everything else stops the run with one sentence; the same command
+continues.
 """
 
 import asyncio
-import json
+import contextlib
 import os
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from captioning import prompts
-from captioning.text import answer_problem, clean
+from captioning.endpoint import (
+    UNTRUSTED,
+    Endpoint,
+    Refused,
+    Reply,
+    Request,
+    abort,
+    read_models,
+    read_reply,
+    words,
+)
+from captioning.pace import LOOK_EVERY_S, Pace, read_load
 from curation.stage import Abort
 
 if TYPE_CHECKING:
@@ -26,104 +36,46 @@ if TYPE_CHECKING:
 RETRIED = {408, 409, 429}  # and every 5xx; other 4xx would be refused again
 MAX_BACKOFF_S = 60.0
 CHECK_TIMEOUT_S = 20.0  # a busy server still lists its models within a second
-MAX_REASON_CHARS = 300  # of a server's own words in a table
-# a greedy model gives the same answer again, so a second attempt has to draw another
-RETRY_TEMPERATURE = 0.7
-
-Messages = list[dict[str, Any]]
+REVIVAL_POLL_S = 1.0
 
 
-@dataclass(frozen=True)
-class Model:
-    """What is asked of which model. A change here asks anew."""
+class _Server:
+    """One server of a client: its connection, its pace, and who waits for it to come back."""
 
-    model: str = "Qwen/Qwen3-VL-8B-Instruct"
-    """Name under which the server serves it."""
-    prompt: str = prompts.DESCRIBE
-    """The question that follows the frames."""
-    max_frames: int = 8
-    """Keyframes per request, spread over the clip when there are more."""
-    max_tokens: int = 300
-    """Tokens of an answer; one that reaches it is cut short and no caption."""
-    temperature: float = 0.2
-    """0 always takes the likeliest token, which some models loop on."""
-    seed: int = 0
-    """Of the sampling; servers that batch requests still do not repeat themselves exactly."""
-    answers: int = 3
-    """How often to ask when the answer is empty, truncated or garbage, before recording that."""
-    extra_body: dict[str, Any] = field(default_factory=dict)
-    """Fields of the request beyond OpenAI's, such as vLLM's structured_outputs."""
+    def __init__(self, url: str, api: "AsyncOpenAI", endpoint: Endpoint) -> None:
+        self.url, self.api = url, api
+        limit = _LIMITS.get(url, endpoint.concurrency)
+        self.pace = Pace(limit=limit, most=endpoint.max_concurrency, queue=endpoint.queue)
+        self.revival: asyncio.Task[None] | None = None
 
-    def __post_init__(self) -> None:
-        if self.max_frames < 1 or self.answers < 1 or self.max_tokens < 1:
-            raise ValueError(
-                f"max_frames = {self.max_frames}, max_tokens = {self.max_tokens}, "
-                f"answers = {self.answers}, "
-                "expected 1 or more of each"
-            )
+    @property
+    def is_up(self) -> bool:
+        return self.revival is None
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the model is served and how patiently to ask. A change here asks nothing anew."""
-
-    base_urls: list[str] = field(default_factory=lambda: ["http://127.0.0.1:8100/v1"])
-    """Servers of the same model, used in turn."""
-    api_key_env: str = "DAILIES_VLM_API_KEY"
-    """Name of the environment variable that holds the key, if the server wants one."""
-    concurrency: int = 16
-    """Requests in flight per Ray worker."""
-    timeout_s: float = 120
-    """Seconds for one request, waiting in the server's queue included."""
-    attempts: int = 5
-    """Requests for one answer before giving up on timeouts, 429 and 5xx."""
-    backoff_s: float = 1
-    """Seconds before the second attempt; twice as long before each further one."""
-
-    def __post_init__(self) -> None:
-        for url in self.base_urls:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or "@" in parts.netloc:
-                raise ValueError(
-                    f"base_urls: {url.rpartition('@')[2]!r} is not http://host:port/v1 without a "
-                    f"password; a key goes into the environment variable {self.api_key_env}"
-                )
-        if not self.base_urls or self.concurrency < 1 or self.attempts < 1:
-            raise ValueError(
-                f"base_urls = {self.base_urls}, concurrency = {self.concurrency}, "
-                f"attempts = {self.attempts}, expected at least one of each"
-            )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A caption, or why there is none: "reason_code: why"."""
-
-    text: str | None = None
-    error: str | None = None
-
-
-class _Refused(Exception):
-    """The server does not answer this request; the others are not concerned."""
+_LIMITS: dict[str, int] = {}
+"""Where a server's limit stood when this process last spoke to it."""
 
 
 class Client:
-    """Asks for captions. Use as `async with Client(model, endpoint) as client`."""
+    """Sends requests. Use as `async with Client(model, endpoint) as client`."""
 
-    def __init__(self, model: Model, endpoint: Endpoint) -> None:
+    def __init__(self, model: str, endpoint: Endpoint) -> None:
         self.model, self.endpoint = model, endpoint
-        self.slots = asyncio.Semaphore(endpoint.concurrency)
-        self.servers: list[AsyncOpenAI] = []
+        self.servers: list[_Server] = []
+        self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Client":
         from openai import AsyncOpenAI
 
         # local servers take any key, but the library wants one
         key = os.environ.get(self.endpoint.api_key_env) or "none"
-        self.servers = [
-            AsyncOpenAI(base_url=url, api_key=key, timeout=self.endpoint.timeout_s, max_retries=0)
-            for url in self.endpoint.base_urls
-        ]
+        for url in self.endpoint.base_urls:
+            api = AsyncOpenAI(
+                base_url=url, api_key=key, timeout=self.endpoint.timeout_s, max_retries=0
+            )
+            self.servers.append(_Server(url, api, self.endpoint))
+        self._watch = asyncio.create_task(self._look_at_queues())
         return self
 
     async def __aexit__(
@@ -132,90 +84,154 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
         for server in self.servers:
-            await server.close()
+            _LIMITS[server.url] = server.pace.limit
+            if server.revival is not None:
+                server.revival.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Abort):
+                    await server.revival
+            await server.api.close()
 
-    async def check(self) -> None:
-        """Every server answers and serves the model. Raises Abort."""
-        from openai import APIError, NotFoundError
+    @property
+    def room(self) -> int:
+        """Requests that the servers take at once, as far as is known now."""
+        return sum(server.pace.limit for server in self.servers)
 
-        for server, url in zip(self.servers, self.endpoint.base_urls, strict=True):
+    async def check(self, *, needs_tokens: int | None = None) -> None:
+        """Every server answers, serves the model, and has room for a prompt and answer of
+        needs_tokens. Raises Abort.
+        """
+        from openai import APIError
+
+        for server in self.servers:
             try:
-                response = await server.models.with_raw_response.list(timeout=CHECK_TIMEOUT_S)
-            except NotFoundError:  # some endpoints list nothing; a request will tell
-                continue
+                models = await self._models(server)
             except APIError as error:
-                raise self._abort(error, url=url) from error
-            names = read_models(response.text)
-            if names is None:
-                raise Abort(f"{url} answers, but not as an OpenAI API; server.base_urls end in /v1")
-            if self.model.model not in names:
+                raise self._abort(error, server) from error
+            limit = (models or {}).get(self.model)
+            if needs_tokens and limit and needs_tokens > limit:
                 raise Abort(
-                    f"{url} does not serve {self.model.model!r} but {names}; "
-                    "set vlm.model to one of these, or start the server with that model"
+                    f"{server.url} takes {limit} tokens, but the frames, the question and the "
+                    f"answer may need {needs_tokens}; lower frames.max_frames or "
+                    "frames.max_pixels, or serve with a larger --max-model-len"
                 )
 
-    async def caption(self, messages: Callable[[], Messages], *, turn: int) -> Answer:
-        """One caption, asked up to `model.answers` times. `turn` spreads clips over the servers.
-
-        The messages are made when a slot is free: thousands of waiting ones need no pictures yet.
+    async def _models(self, server: _Server) -> dict[str, int | None] | None:
+        """Names of the models that a server lists and the tokens that each takes; None where it
+        lists none. Raises Abort where ours is not among them.
         """
-        problem = ""
-        for attempt in range(self.model.answers):
-            try:
-                text, finish_reason = await self._ask(messages, turn=turn, answer=attempt)
-            except _Refused as refused:
-                return Answer(error=str(refused))
-            found = answer_problem(text, finish_reason=finish_reason)
-            if found is None:
-                return Answer(text=clean(text))
-            problem = f"{found} ({attempt + 1} of {self.model.answers} tries)"
-        return Answer(error=problem)
+        from openai import NotFoundError
 
-    async def _ask(
-        self, messages: Callable[[], Messages], *, turn: int, answer: int
-    ) -> tuple[str, str | None]:
-        """One answer, through timeouts, 429 and 5xx. Raises _Refused or Abort."""
-        from openai import APIConnectionError, APIError, APIStatusError
+        try:
+            response = await server.api.models.with_raw_response.list(timeout=CHECK_TIMEOUT_S)
+        except NotFoundError:  # some endpoints list nothing; a request will tell
+            return None
+        models = read_models(response.text)
+        if models is None:
+            raise Abort(
+                f"{server.url} answers, but not as an OpenAI API; server.base_urls end in /v1"
+            )
+        if self.model not in models:
+            raise Abort(
+                f"{server.url} does not serve {self.model!r} but {list(models)}; "
+                "set the config's model to one of these, or start the server with that model"
+            )
+        return models
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    async def chat(self, request: Callable[[], Request]) -> Reply:
+        """One answer, through timeouts, 429, 5xx and servers that restart. Raises Refused or Abort.
+
+        The request is made when there is room for it: thousands of waiting ones need no pictures.
+        """
+        from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
         last: APIError | None = None
-        url = ""
+        server = self.servers[0]
         for attempt in range(self.endpoint.attempts):
             if last is not None:
                 await asyncio.sleep(self._backoff_s(last, attempt=attempt))
-            which = (turn + attempt) % len(self.servers)
-            server, url = self.servers[which], self.endpoint.base_urls[which]
+            server = await self._server()
             try:
-                async with self.slots:
-                    return await self._request(server, messages(), answer=answer)
+                async with server.pace.place():
+                    reply = await self._request(server, request())
+                await server.pace.succeeded()
+                return reply
             except (APIStatusError, APIConnectionError) as error:
                 status = getattr(error, "status_code", None)
-                if status in (401, 403, 404):
-                    raise self._abort(error, url=url) from error
+                if status in (401, 403, 404) or UNTRUSTED in str(error):
+                    raise self._abort(error, server) from error
                 if status is not None and status < 500 and status not in RETRIED:
-                    raise _Refused(f"vlm_refused: {_words(error)}") from error
+                    raise Refused(f"vlm_refused: {words(error)}") from error
+                if status == 429:
+                    await server.pace.refused()
+                if status is None and not isinstance(error, APITimeoutError):
+                    self._is_down(server, error)
                 last = error
         assert last is not None
         if getattr(last, "status_code", None) == 429:
-            raise self._abort(last, url=url) from last
-        await self.check()  # a server that is down is no fault of this clip
+            raise self._abort(last, server) from last
         code = "vlm_server_error" if isinstance(last, APIStatusError) else "vlm_no_answer"
-        raise _Refused(f"{code}: {_words(last)} ({self.endpoint.attempts} attempts)") from last
+        raise Refused(f"{code}: {words(last)} ({self.endpoint.attempts} attempts)") from last
 
-    async def _request(
-        self, server: "AsyncOpenAI", messages: Messages, *, answer: int
-    ) -> tuple[str, str | None]:
-        temperature = self.model.temperature
+    async def _server(self) -> _Server:
+        """The server with most room; where all are down, the first that is there again.
+
+        Raises Abort where none is for as long as the endpoint's patience lasts.
+        """
+        while not (up := [server for server in self.servers if server.is_up]):
+            waiting = [server.revival for server in self.servers if server.revival]
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if len(done) == len(waiting):
+                for task in done:
+                    task.result()  # raises what ended the wait
+        return min(up, key=lambda server: server.pace.share)
+
+    def _is_down(self, server: _Server, error: "APIError") -> None:
+        if server.is_up:
+            print(f"caption: {server.url} does not answer ({words(error)}); waiting", flush=True)
+            server.revival = asyncio.create_task(self._revive(server))
+
+    async def _revive(self, server: _Server) -> None:
+        """Return when a server that was down serves the model again. Raises Abort."""
+        from openai import APIError
+
+        until = time.monotonic() + self.endpoint.patience_s
+        while True:
+            try:
+                await self._models(server)
+                break
+            except APIError as error:
+                if time.monotonic() >= until:
+                    raise self._abort(error, server) from error
+            await asyncio.sleep(min(REVIVAL_POLL_S, self.endpoint.backoff_s))
+        print(f"caption: {server.url} answers again", flush=True)
+        server.revival = None
+
+    async def _request(self, server: _Server, request: Request) -> Reply:
         # the reply as it came: the library's objects take any shape that a server sends
-        response = await server.chat.completions.with_raw_response.create(
-            model=self.model.model,
-            messages=messages,  # pyright: ignore[reportArgumentType]
-            max_tokens=self.model.max_tokens,
-            temperature=temperature if answer == 0 else max(temperature, RETRY_TEMPERATURE),
-            seed=self.model.seed + answer,
-            extra_body=self.model.extra_body or None,
-        )
-        return read_answer(response.text)
+        create: Any = server.api.chat.completions.with_raw_response.create
+        response = await create(model=self.model, **request)
+        return read_reply(response.text)
+
+    async def _look_at_queues(self) -> None:
+        """Set the servers' paces by what they say of their queues, for as long as this runs."""
+        import httpx2
+
+        roots = [server.url.removesuffix("/").removesuffix("/v1") for server in self.servers]
+        async with httpx2.AsyncClient(timeout=CHECK_TIMEOUT_S) as web:
+            while True:
+                for server, root in zip(self.servers, roots, strict=True):
+                    with contextlib.suppress(httpx2.HTTPError):
+                        page = await web.get(f"{root}/metrics")
+                        if page.status_code == 200 and (load := read_load(page.text)):
+                            await server.pace.look(load)
+                await asyncio.sleep(LOOK_EVERY_S)
 
     def _backoff_s(self, error: "APIError", *, attempt: int) -> float:
         """Twice as long each time, spread so that waiting clips do not all come back at once."""
@@ -226,53 +242,5 @@ class Client:
             wait_s = max(wait_s, float(asked))
         return min(wait_s, MAX_BACKOFF_S)
 
-    def _abort(self, error: "APIError", *, url: str) -> Abort:
-        """The sentence for a fault that every clip would meet."""
-        status = getattr(error, "status_code", None)
-        if status in (401, 403):
-            return Abort(
-                f"{url} refuses the API key ({status}); "
-                f"put a valid one into the environment variable {self.endpoint.api_key_env}"
-            )
-        if status == 404:
-            return Abort(
-                f"{url} knows no {self.model.model!r} or no chat completions ({_words(error)}); "
-                "check vlm.model and server.base_urls"
-            )
-        if status == 429:
-            return Abort(
-                f"{url} still refuses requests for their number after {self.endpoint.attempts} "
-                f"attempts ({_words(error)}); lower server.concurrency or raise the quota"
-            )
-        return Abort(
-            f"no model server answers at {url} ({_words(error)}); start one with `make serve-vlm`, "
-            "or set server.base_urls to one that runs"
-        )
-
-
-def read_answer(body: str) -> tuple[str, str | None]:
-    """Text and finish reason of a chat completion. Raises _Refused for anything else."""
-    try:
-        choice = json.loads(body)["choices"][0]
-        text, finish_reason = choice["message"]["content"] or "", choice["finish_reason"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise _Refused("vlm_not_an_answer: the server's reply is no chat completion") from error
-    if not isinstance(text, str):
-        raise _Refused("vlm_not_an_answer: the server's reply holds no text")
-    return text, finish_reason
-
-
-def read_models(body: str) -> list[str] | None:
-    """Names in a list of models; None where it is none."""
-    try:
-        return [str(model["id"]) for model in json.loads(body)["data"]]
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def _words(error: "APIError") -> str:
-    """What went wrong in the server's or the network's own words, in one short line."""
-    # "Connection error." says less than what it was made from
-    told = error if hasattr(error, "status_code") else error.__cause__ or error
-    words = clean(str(told)) or clean(str(error))
-    return words.replace(";", ",")[:MAX_REASON_CHARS]  # "; " stands between errors
+    def _abort(self, error: "APIError", server: _Server) -> Abort:
+        return abort(error, url=server.url, model=self.model, endpoint=self.endpoint)

@@ -1,41 +1,64 @@
 """The caption stage: clips that passed the filter get a text, labelled with where it comes from.
 
 Sources are tried in the order that the config gives them and the first that yields text wins:
-`sidecar` (text beside the source file), `vlm` (a model looks at the clip's keyframes), `measured`
-(a plain sentence of measured columns). What failed on the way stands in `caption_error`.
+`vlm` (a model looks at frames of the clip), `sidecar` (text beside the source file), `measured` (a
+plain sentence of measured columns). What failed on the way stands in `caption_error`. The text of a
+sidecar is kept beside a model's, as the variant that people wrote.
 """
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from captioning import measured, prompts, sidecar
-from captioning.client import Answer, Client, Endpoint, Model
-from curation import dataset, pipeline, storage
+from captioning import measured, sidecar, vlm
+from captioning.answers import Journal
+from captioning.client import Client
+from captioning.endpoint import Endpoint, Refused
+from captioning.frames import FrameReader, Frames, Shown
+from captioning.vlm import Model
+from curation import storage
 from curation.clip import hash_128
-from curation.stage import Stage, Tables, Unit
+from curation.stage import Stage, Tables
 
 CAPTIONS = pa.schema(
     {
         "clip_id": pa.string(),
-        "caption": pa.string(),
-        "caption_source": pa.string(),  # sidecar | vlm | measured, null where none gave text
-        "caption_model": pa.string(),  # of source vlm
+        "caption": pa.string(),  # the primary text: of a model the dense one
+        "caption_source": pa.string(),  # vlm | sidecar | measured, null where none gave text
+        "caption_model": pa.string(),  # of source vlm, as the next three
+        "caption_short": pa.string(),
+        "caption_dense": pa.string(),
+        "caption_fields": pa.string(),  # JSON object of strings: captioning.fields.FIELDS
+        "caption_original": pa.string(),  # text beside the source file, whichever source won
         "caption_error": pa.string(),  # "reason_code: why" of the sources that failed, "; " between
         "caption_chars": pa.int64(),  # 0 without a caption
-        "error": pa.string(),  # the clip could not be worked on at all
+        "caption_attempts": pa.int32(),  # answers asked of the model; null where it was not asked
+        "prompt_tokens": pa.int64(),  # of all attempts
+        "answer_tokens": pa.int64(),
+        "error": pa.string(),  # the clip could not be worked on; the next run tries again
     }
 )
+AHEAD = 4  # clips whose frames are read before there is room at a server
+# what stands against a clip for this run only: the footage or a server may be back by the next
+LATER = {storage.VANISHED, "unreadable", "source_changed", "vlm_no_answer", "vlm_server_error"}
 
-Source = Literal["sidecar", "vlm", "measured"]
+Source = Literal["vlm", "sidecar", "measured"]
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a source gives for one clip: a text, or why there is none ("reason_code: why")."""
+
+    text: str | None = None
+    error: str | None = None
+    columns: Row = field(default_factory=dict)
+    """Of `captions`, beside the text."""
 
 
 @dataclass(frozen=True)
@@ -48,101 +71,114 @@ class Describe(Stage):
     """What the source `vlm` asks."""
     server: Endpoint = field(default_factory=Endpoint)
     """Where it asks."""
+    answers: str | None = None
+    """Folder or s3://… that keeps the model's answers; null: the dataset's own, $DATA/answers."""
 
     name: ClassVar[str] = "caption"
     reads: ClassVar[dict[str, list[str]]] = {
-        "clips": ["clip_id", "uri", "start_s", "end_s", "num_frames", "width", "height"],
-        "keyframes": ["clip_id", "time_s", "jpeg"],
+        "clips": [
+            "clip_id",
+            "video_id",
+            "uri",
+            "start_s",
+            "end_s",
+            "num_frames",
+            "width",
+            "height",
+        ],
+        "videos": ["video_id", "num_bytes"],
         "filter": ["clip_id", "eligible"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"captions": CAPTIONS}
-    deadline_s: ClassVar[float] = 6 * 3600  # 2000 clips of a film at a slow server
+    passing: ClassVar[frozenset[str]] = frozenset(LATER)
+    deadline_s: ClassVar[float] = 6 * 3600  # 256 clips at a slow server
 
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) < len(self.sources):
             raise ValueError(
-                f"sources = {self.sources}, expected some of sidecar, vlm, measured, each once"
+                f"sources = {self.sources}, expected some of vlm, sidecar, measured, each once"
             )
 
     def config_hash(self) -> str:
         """Of what changes a caption: not of the server, and of the model only where it is asked."""
-        vlm = asdict(self.vlm) if "vlm" in self.sources else None
-        asked = json.dumps({"sources": self.sources, "vlm": vlm}, sort_keys=True)
-        return hash_128(self.name, str(self.version), asked)
+        asked = asdict(self.vlm) | {"version": vlm.VERSION} if "vlm" in self.sources else None
+        knobs = json.dumps({"sources": self.sources, "vlm": asked}, sort_keys=True)
+        return hash_128(self.name, str(self.version), knobs)
 
     def run(self, tables: Tables) -> Tables:
         rows = eligible_rows(tables)
-        answers: list[list[Answer]] = [[] for _ in rows]
-        found: list[Source | None] = [None] * len(rows)
-        for source in self.sources:
-            waiting = [i for i, known in enumerate(found) if known is None]
-            given = self._ask(source, [rows[i] for i in waiting], tables) if waiting else []
-            for i, answer in zip(waiting, given, strict=True):
-                answers[i].append(answer)
-                found[i] = source if answer.text else None
+        beside = from_sidecars(rows) if "sidecar" in self.sources else [Given() for _ in rows]
         written = [
-            self._row(row, source, tried)
-            for row, source, tried in zip(rows, found, answers, strict=True)
+            dict.fromkeys(CAPTIONS.names) | {"clip_id": row["clip_id"], "caption_original": it.text}
+            for row, it in zip(rows, beside, strict=True)
         ]
+        for source in self.sources:
+            waiting = [i for i, row in enumerate(written) if not (row["caption"] or row["error"])]
+            for i, given in zip(waiting, self._ask(source, waiting, rows, beside), strict=True):
+                _add(written[i], given, source=source)
+        for row in written:
+            if not row["caption"] and not row["caption_error"]:
+                row["caption_error"] = f"no_caption: {', '.join(self.sources)} gave no text"
+            row["caption_chars"] = len(row["caption"] or "")
         return {"captions": pa.Table.from_pylist(written, schema=CAPTIONS)}
 
+    def _ask(
+        self, source: Source, waiting: list[int], rows: list[Row], beside: list[Given]
+    ) -> list[Given]:
+        if source == "sidecar":
+            return [beside[i] for i in waiting]
+        asked = [rows[i] for i in waiting]
+        if source == "measured":
+            return [from_measures(row) for row in asked]
+        return asyncio.run(from_model(asked, self)) if asked else []
+
     def failed(self, tables: Tables, *, error: str) -> Tables:
-        rows = [_caption_row(row["clip_id"], error=error) for row in eligible_rows(tables)]
-        rows = [row | {"error": error} for row in rows]
+        empty = dict.fromkeys(CAPTIONS.names) | {"caption_chars": 0, "error": error}
+        rows = [empty | {"clip_id": row["clip_id"]} for row in eligible_rows(tables)]
         return {"captions": pa.Table.from_pylist(rows, schema=CAPTIONS)}
 
-    def _ask(self, source: Source, rows: list[Row], tables: Tables) -> list[Answer]:
-        if source == "sidecar":
-            return from_sidecars(rows)
-        if source == "measured":
-            return [from_measures(row) for row in rows]
-        return asyncio.run(from_model(rows, tables.get("keyframes"), self.vlm, self.server))
+    def tally(self, written: Tables) -> dict[str, float]:
+        table = written["captions"]
+        return {
+            name: pc.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "answer_tokens")
+        }
 
-    def _row(self, row: Row, source: Source | None, tried: list[Answer]) -> Row:
-        errors = [answer.error for answer in tried if answer.error]
-        if source is None and not errors:
-            errors = [f"no_caption: {', '.join(self.sources)} gave no text"]
-        return _caption_row(
-            row["clip_id"],
-            caption=tried[-1].text,
-            source=source,
-            model=self.vlm.model if source == "vlm" else None,
-            error="; ".join(errors) or None,
-        )
+    def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
+        """Tokens per second, and the money spent and to be spent."""
+        parts = []
+        if tokens := sum(tally.values()):
+            parts.append(f"{tokens / seconds:,.0f} tokens/s")
+        if self.server.usd_per_hour and share:
+            spent = seconds / 3600 * self.server.usd_per_hour
+            parts.append(f"${spent:.2f} spent, ${spent / share - spent:.2f} to go")
+        return ", ".join(parts)
 
 
-def _caption_row(
-    clip_id: str,
-    *,
-    caption: str | None = None,
-    source: str | None = None,
-    model: str | None = None,
-    error: str | None = None,
-) -> Row:
-    return {
-        "clip_id": clip_id,
-        "caption": caption,
-        "caption_source": source,
-        "caption_model": model,
-        "caption_error": error,
-        "caption_chars": len(caption or ""),
-    }
+def _add(row: Row, given: Given, *, source: Source) -> None:
+    """Put what a source gave into the clip's row."""
+    row |= given.columns
+    if given.text:
+        row |= {"caption": given.text, "caption_source": source}
+    if given.error:
+        before = f"{row['caption_error']}; " if row["caption_error"] else ""
+        row["caption_error"] = before + given.error
+        if given.error.split(":")[0] in LATER:
+            row["error"] = given.error
 
 
 def eligible_rows(tables: Tables) -> list[Row]:
-    """The unit's clips, as the driver chose them, in the order of the clips table."""
-    chosen = tables["rows"]["clip_id"]
-    clips = tables["clips"]
-    return clips.filter(pc.is_in(clips["clip_id"], value_set=chosen.combine_chunks())).to_pylist()
+    """The unit's clips, as the driver chose them, with what it knows of each."""
+    clips = {row["clip_id"]: row for row in tables["clips"].to_pylist()}
+    return [clips[row["clip_id"]] | row for row in tables["rows"].to_pylist()]
 
 
 # -- sources ---------------------------------------------------------------------------------------
 
 
-def from_sidecars(rows: list[Row]) -> list[Answer]:
+def from_sidecars(rows: list[Row]) -> list[Given]:
     """Text beside the source files, each of which is read once."""
     read = {uri: sidecar.read(uri) for uri in {row["uri"] for row in rows}}
-    answers = []
+    given = []
     for row in rows:
         beside = read[row["uri"]]
         problems = list(beside.problems)
@@ -151,120 +187,102 @@ def from_sidecars(rows: list[Row]) -> list[Answer]:
         except sidecar.Unusable as problem:
             text = None
             problems.append(str(problem))
-        answers.append(Answer(text, "; ".join(problems) or None))
-    return answers
+        given.append(Given(text, "; ".join(problems) or None))
+    return given
 
 
-def from_measures(row: Row) -> Answer:
+def from_measures(row: Row) -> Given:
     text = measured.sentence(row)
-    return Answer(text, None if text else "measured_nothing: the clip's size is not known")
+    return Given(text, None if text else "measured_nothing: the clip's size is not known")
 
 
-async def from_model(
-    rows: list[Row], keyframes: pa.Table | None, model: Model, endpoint: Endpoint
-) -> list[Answer]:
-    """Ask the model about all the rows, as many at once as the endpoint's concurrency says."""
-    frames: dict[str, list[Row]] = {row["clip_id"]: [] for row in rows}
-    if keyframes is not None:
-        asked = pa.array(list(frames), pa.string())
-        for frame in keyframes.filter(pc.is_in(keyframes["clip_id"], value_set=asked)).to_pylist():
-            frames[frame["clip_id"]].append(frame)
-
-    async def one(client: Client, turn: int, row: Row) -> Answer:
-        chosen = spread(frames[row["clip_id"]], model.max_frames)
-        if not chosen:
-            return Answer(error="vlm_no_keyframes: the clip has none to show")
-        times_s = [frame["time_s"] - row["start_s"] for frame in chosen]
-        return await client.caption(
-            lambda: prompts.messages(
-                model.prompt,
-                jpegs=[frame["jpeg"] for frame in chosen],
-                times_s=times_s,
-                length_s=row["end_s"] - row["start_s"] if row["num_frames"] > 1 else 0.0,
-            ),
-            turn=turn,
-        )
-
-    # gather and not a task group: an Abort has to come through as itself
-    async with Client(model, endpoint) as client:
-        return await asyncio.gather(*(one(client, i, row) for i, row in enumerate(rows)))
-
-
-def spread(frames: Sequence[Row], count: int) -> list[Row]:
-    """At most `count` of the frames, evenly over time, the first and last among them."""
-    ordered = sorted(frames, key=lambda frame: frame["time_s"])
-    if len(ordered) <= count:
-        return ordered
-    if count == 1:
-        return [ordered[len(ordered) // 2]]
-    last = len(ordered) - 1
-    return [ordered[round(i * last / (count - 1))] for i in range(count)]
-
-
-# -- driver ----------------------------------------------------------------------------------------
-
-
-def units(stage: Describe, *, data: str) -> list[Unit]:
-    """One unit per video with eligible clips, named by those clips and by the sidecars beside it.
-
-    So another threshold in the filter asks again only for videos whose eligible clips it changed.
+async def from_model(rows: list[Row], stage: Describe) -> list[Given]:
+    """The model's captions: those that are kept, and the others asked for, as many at once as the
+    servers take, while the frames of the next clips are read.
     """
-    verdicts = dataset.load(data, "filter", columns=["clip_id", "eligible"])
-    assert verdicts is not None, "pipeline.check comes first"
-    eligible = set(verdicts.filter(verdicts["eligible"])["clip_id"].to_pylist())
-    keyframes = set(dataset.table_files(data, "keyframes")) if "vlm" in stage.sources else set()
-    found = []
-    for file in dataset.table_files(data, "clips"):
-        stem = Path(file).stem
-        clips = storage.read_table(file, columns=["clip_id", "uri"])
-        chosen = [clip_id in eligible for clip_id in clips["clip_id"].to_pylist()]
-        rows = clips.filter(pa.array(chosen, pa.bool_()))
-        if not rows.num_rows:
-            continue
-        beside: list[str] = []
-        if "sidecar" in stage.sources:
-            for uri in sorted(set(rows["uri"].to_pylist())):
-                beside += sidecar.versions(uri)
-        key = hash_128(stage.config_hash(), stem, *rows["clip_id"].to_pylist(), *beside)
-        files = {"clips": [file]}
-        if (frames := dataset.unit_url(data, "keyframes", stem)) in keyframes:
-            files["keyframes"] = [frames]
-        found.append(Unit(key, rows.num_rows, rows=rows.select(["clip_id"]), files=files))
-    return found
+    answers = {row["key"]: row["answer"] for row in rows if row["answer"]}
+    refused: dict[str, str] = {}
+    frames = read_frames([row for row in rows if row["key"] not in answers], stage.vlm.frames)
+    tasks: set[asyncio.Task[None]] = set()
 
+    async def one(row: Row, shown: Shown) -> None:
+        camera = row.get("camera_motion")
+        try:
+            answer = await vlm.ask(client, stage.vlm, shown, camera=camera)
+        except Refused as error:
+            refused[row["key"]] = str(error)
+            return
+        ids = {"key": row["key"], "clip_id": row["clip_id"], "model": stage.vlm.model}
+        answers[row["key"]] = answer | ids
+        journal.add(answers[row["key"]])
 
-def caption(stage: Describe, *, data: str, workers: int | None = None) -> dict[str, Any]:
-    """Caption what is missing in the dataset; returns the run's record."""
-    pipeline.check([stage], data=data)
-    found = units(stage, data=data)
-    if "vlm" in stage.sources and _missing(found, data=data):
-        asyncio.run(_check(stage))
-    record = pipeline.run(stage, found, data=data, workers=workers)
-    if found:
-        print(summary(dataset.load(data, "captions")), flush=True)
-    return record
-
-
-def summary(captions: pa.Table | None) -> str:
-    """How many captions came from where, and how many clips met which error."""
-    rows = captions.to_pylist() if captions is not None else []
-    sources = Counter(row["caption_source"] or "none" for row in rows)
-    codes = Counter(
-        error.split(":")[0]
+    with Journal(stage.answers) as journal:
+        async with Client(stage.vlm.model, stage.server) as client:
+            try:
+                while (item := await asyncio.to_thread(next, frames, None)) is not None:
+                    row, shown = item
+                    if isinstance(shown, str):
+                        refused[row["key"]] = shown
+                        continue
+                    tasks.add(asyncio.create_task(one(row, shown)))
+                    tasks = await _room(tasks, limit=client.room + AHEAD)
+                await _room(tasks, limit=1)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return [
+        _given(answers[row["key"]], stage.vlm)
+        if row["key"] in answers
+        else Given(error=refused[row["key"]])
         for row in rows
-        for error in (row["caption_error"] or "").split("; ")
-        if error
-    )
-    text = "captions    " + ", ".join(f"{n} {name}" for name, n in sources.most_common())
-    return text + "".join(f" | {n} {code}" for code, n in codes.most_common())
+    ]
 
 
-def _missing(found: list[Unit], *, data: str) -> bool:
-    files = storage.list_files(dataset.tables_url(data, "captions"), ".parquet")
-    return bool({unit.key for unit in found} - {Path(file).stem for file in files})
+async def _room(tasks: "set[asyncio.Task[None]]", *, limit: int) -> "set[asyncio.Task[None]]":
+    """Wait until fewer than `limit` tasks are left. Raises what one of them raised."""
+    while len(tasks) >= limit:
+        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    return tasks
 
 
-async def _check(stage: Describe) -> None:
-    """Before any work: a server that is down or serves another model is one sentence, not a run."""
-    async with Client(stage.vlm, stage.server) as client:
-        await client.check()
+def _given(answer: Row, model: Model) -> Given:
+    """The columns of an answer, just received or kept from an earlier run."""
+    columns = {
+        "caption_attempts": answer["attempts"],
+        "prompt_tokens": answer["prompt_tokens"],
+        "answer_tokens": answer["answer_tokens"],
+    }
+    if answer["text"] is None:
+        return Given(error=answer["error"], columns=columns)
+    texts = vlm.read(answer["text"], structured=model.structured)
+    columns |= {f"caption_{name}": text for name, text in texts.items()}
+    return Given(texts["dense"], columns=columns | {"caption_model": model.model})
+
+
+def read_frames(rows: list[Row], frames: Frames) -> Iterator[tuple[Row, Shown | str]]:
+    """Each row with its frames, or with "reason_code: why" there are none; source after source."""
+    by_uri: dict[str, list[Row]] = {}
+    for row in rows:
+        by_uri.setdefault(row["uri"], []).append(row)
+    for uri, clips in by_uri.items():
+        clips.sort(key=lambda row: row["start_s"])
+        left = {row["clip_id"]: row for row in clips}
+        try:
+            with storage.open_source(uri) as source:
+                _check_size(uri, clips[0]["num_bytes"])
+                for row, shown in FrameReader(source, frames).read(clips):
+                    del left[row["clip_id"]]
+                    yield row, shown
+        except storage.SourceError as error:
+            yield from ((row, str(error)) for row in left.values())
+
+
+def _check_size(uri: str, expected: int) -> None:
+    """Raises SourceError where the file is not the one that split read."""
+    if not storage.exists(uri):
+        raise storage.SourceError(storage.VANISHED, "the source file is gone")
+    if storage.num_bytes(uri) != expected:
+        raise storage.SourceError("source_changed", "the file is not the one that split read")

@@ -21,6 +21,8 @@ from captioning.install import READY, Device, installed
 from curation.stage import Abort
 
 POLL_S = 0.5
+# without the second a model may write white space until its tokens run out
+STRUCTURED_OUTPUTS = {"backend": "xgrammar", "disable_any_whitespace": True}
 STOP_S = 30  # vLLM ends its engine processes within a few seconds when asked
 
 
@@ -38,9 +40,9 @@ class Server:
     """Address to listen on; others than this machine's own need a firewall or vLLM's --api-key."""
     port: int = 8100
     """0 takes a free one."""
-    images_per_request: int = 8
-    """More images in one request are refused with a 400."""
-    max_model_len: int = 8192
+    images_per_request: int = 32
+    """More images in one request are refused with a 400. A video counts as one, however long."""
+    max_model_len: int = 16384
     """Tokens of a prompt, images included, and its answer."""
     cpu_cache_gb: int = 4
     """GiB of memory for the attention cache on CPU; on a GPU vLLM takes what is free."""
@@ -93,10 +95,16 @@ def command(server: Server, *, device: Device, port: int) -> list[str]:
         *("--port", str(port)),
         *("--uvicorn-log-level", "warning"),
         *("--max-model-len", str(server.max_model_len)),
-        *("--limit-mm-per-prompt", json.dumps({"image": server.images_per_request, "video": 0})),
+        *("--limit-mm-per-prompt", json.dumps({"image": server.images_per_request, "video": 1})),
+        "--trust-request-mm-kwargs",  # requests say when the frames of their video were taken
+        *("--structured-outputs-config", json.dumps(STRUCTURED_OUTPUTS)),
     ]
     if device == "cpu":
         line.append("--enforce-eager")  # to compile needs a C++ compiler and minutes
+        # a prompt in pieces and a request with a seed stop vLLM 0.32 on CPU: "CPU Generator does
+        # not use offset"
+        line += ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
+        line.append(str(server.max_model_len))
     return [*line, *server.args]
 
 

@@ -10,6 +10,13 @@ UNDECODABLE = "\ufffd"
 SPECIAL_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>")
 
 
+class CaptionError(Exception):
+    """A model's answer that is no caption: "reason_code: why"."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(f"{code}: {why}".replace(";", ","))  # "; " stands between errors
+
+
 def clean(text: str) -> str:
     """The text in one line: control characters removed, white space collapsed."""
     kept = "".join(c for c in text if c.isspace() or not _is_control(c))
@@ -20,18 +27,30 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc" or character in BIDI_CONTROLS
 
 
-def answer_problem(text: str, *, finish_reason: str | None) -> str | None:
-    """Why a model's answer is no caption ("reason_code: why"); None for one that reads as text."""
+def unfinished(text: str, *, finish_reason: str | None) -> CaptionError | None:
+    """Why an answer did not come to its end; None for one that did."""
     if finish_reason == "length":
-        return "vlm_truncated: the answer reached the token limit"
+        return CaptionError("vlm_truncated", "the answer reached the token limit")
     if finish_reason == "content_filter":
-        return "vlm_filtered: the server withheld the answer"
+        return CaptionError("vlm_filtered", "the server withheld the answer")
     if not text.strip():
-        return "vlm_empty: the answer is empty"
-    if SPECIAL_TOKEN.search(text):
-        return "vlm_garbage: the answer holds special tokens"
-    if UNDECODABLE in text or any(_is_control(c) and not c.isspace() for c in text):
-        return "vlm_garbage: the answer holds undecodable or control characters"
-    if not any(c.isalpha() for c in text):
-        return "vlm_garbage: the answer holds no letters"
+        return CaptionError("vlm_empty", "the answer is empty")
     return None
+
+
+def unreadable(text: str, *, letters: bool = True) -> str | None:
+    """What is wrong with a text that cannot be read; letters: whether there must be any."""
+    if SPECIAL_TOKEN.search(text):
+        return "holds special tokens"
+    if UNDECODABLE in text or any(_is_control(c) and not c.isspace() for c in text):
+        return "holds undecodable or control characters"
+    if letters and not any(c.isalpha() for c in text):
+        return "holds no letters"
+    return None
+
+
+def plain(text: str) -> str:
+    """An answer in prose as one clean line. Raises CaptionError."""
+    if problem := unreadable(text):
+        raise CaptionError("vlm_garbage", f"the answer {problem}")
+    return clean(text)

@@ -10,6 +10,7 @@ failed rows is named by other files than what will be made of good ones.
 
 import contextlib
 import errno
+import json
 import time
 import traceback
 from typing import Any
@@ -27,7 +28,7 @@ ATTEMPTS = 2
 DONE, STOPPED = "done", "stopped"  # statuses; the others are the codes of what ended a worker
 CRASHED, DEADLINE, OUT_OF_MEMORY = "decoder_crashed", "deadline", "out_of_memory"
 PASSING = {VANISHED, "unreadable", "source_changed", STAGE_FAILED, OUT_OF_MEMORY}
-"""Error codes of failures that the next run tries again."""
+"""Error codes of failures that the next run tries again, of any stage."""
 AGAIN = ".again"  # ends the name of a unit that failed so
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no fault of the data being read
 NETWORK_LIBRARIES = {"botocore", "aiohttp"}  # below s3fs, which passes some of their errors on
@@ -37,12 +38,14 @@ def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str
     """Read, run, check, commit one unit. isolated: in a worker process, which may be killed."""
     cpu = time.process_time()
     result = {"unit": unit.key, "status": DONE, "rows": unit.num_rows, "cpu_s": 0.0, "message": ""}
+    result["tally"] = "{}"
     try:
         with _deadline(stage, unit, data=data, isolated=isolated):
             tables = _read(unit)
             with _memory(stage, isolated=isolated):
                 written = _run_stage(stage, tables)
             _commit(stage, unit, written, data=data)
+            result["tally"] = json.dumps(stage.tally(written))
     except MemoryError:
         result |= {
             "status": OUT_OF_MEMORY if isolated else STOPPED,
@@ -114,17 +117,18 @@ def _commit(stage: Stage, unit: Unit, written: Tables, *, data: str) -> None:
     assert written[primary].num_rows == unit.num_rows, (
         f"{stage.name}: {written[primary].num_rows} rows out of {unit.num_rows} in"
     )
-    name = unit.key + AGAIN if _may_pass(written[primary]) else unit.key
+    name = unit.key + AGAIN if _may_pass(stage, written[primary]) else unit.key
     for table in reversed(list(stage.writes)):  # the first table last: it marks the unit as done
         storage.write_table(
             unit_url(data, table, name), conform(written[table], stage.writes[table])
         )
 
 
-def _may_pass(rows: pa.Table) -> bool:
+def _may_pass(stage: Stage, rows: pa.Table) -> bool:
     """Whether a row failed for a reason that the next run may not find."""
     errors = rows["error"].to_pylist() if "error" in rows.column_names else []
-    return any(error is not None and error.split(":")[0] in PASSING for error in errors)
+    codes = {error.split(":")[0] for error in errors if error is not None}
+    return bool(codes & (PASSING | stage.passing))
 
 
 def _deadline(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> Any:

@@ -14,11 +14,13 @@ What a unit's attempt does is in attempt.py, how its rows are counted in account
 """
 
 import functools
+import json
 import logging
 import os
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,7 +168,7 @@ def run(
     for table in tables if stage.unit != "dataset" else ():
         if table not in HEAVY_TABLES:
             merge(data, table)
-    for folder in ("tables", "shards", "runs", "merged"):
+    for folder in ("tables", "shards", "runs", "merged", "answers"):
         # half-written files of killed runs, and of workers that this one lost
         storage.sweep(storage.join(data, folder))
     print(summary(record), flush=True)
@@ -178,6 +180,8 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
     if not units:
         return 0.0
     cpu_s = 0.0
+    tally: Counter[str] = Counter()
+    started = time.monotonic()
     with _progress(stage, units) as bar:
         results = (
             _here(stage, units, data)
@@ -189,6 +193,9 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
             cpu_s += _seconds(stage, result)
             if result["status"] == DONE:
                 bar.update(result["rows"])
+                tally.update(json.loads(result["tally"]))
+                spent, share = time.monotonic() - started, bar.n / max(1, bar.total or 1)
+                bar.set_postfix_str(stage.progress(dict(tally), seconds=spent, share=share))
                 del lost[result["unit"]]
         if lost:
             _check_worker(stage)

@@ -57,6 +57,8 @@ class Stage:
     num_gpus: ClassVar[float] = 0
     deadline_s: ClassVar[float] = 3600
     """A unit that takes longer has its worker killed; after two attempts its rows are failed."""
+    passing: ClassVar[frozenset[str]] = frozenset()
+    """Error codes of failures that may have passed by the next run, which tries again."""
     memory_gb: ClassVar[float | None] = None
     """Gigabytes (10^9 bytes) that a unit may hold at once; None: as much as there is."""
 
@@ -69,6 +71,14 @@ class Stage:
     def failed(self, tables: Tables, *, error: str) -> Tables:
         """The unit's rows when `run` could not finish: every row kept, with the reason."""
         raise NotImplementedError
+
+    def tally(self, written: Tables) -> dict[str, float]:
+        """What the progress bar adds up over the units, beside rows."""
+        return {}
+
+    def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
+        """What the progress bar says of that; share: of the rows to be done that are."""
+        return ""
 
     def config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

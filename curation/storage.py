@@ -90,6 +90,11 @@ def exists(url: str) -> bool:
     return fs.exists(path)
 
 
+def num_bytes(url: str) -> int:
+    fs, path = filesystem(url)
+    return int(fs.size(path))
+
+
 def read_bytes(url: str, *, offset: int = 0, size: int | None = None) -> bytes:
     fs, path = filesystem(url)
     if offset == 0 and size is None:

@@ -15,6 +15,7 @@ import numpy as np
 LONG_SIDE_PX = 128
 SHORT_SIDE_MIN_PX = 32  # optical flow needs a few of its 8-pixel patches
 KEYFRAME_PX = 448  # long side; a ViT-L/14 looks at 224, pages at about 400
+JPEG_QUALITY = 90
 PLANAR_8_BIT = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"}
 LIMITED_TO_FULL = np.clip((np.arange(256) - 16.0) * 255 / 219 + 0.5, 0, 255).astype(np.uint8)
 # AVColorSpace: weights of red and blue in luma (BT.709; FCC, BT.470BG and SMPTE 170M; BT.2020)
@@ -167,6 +168,11 @@ def jpeg(frame: Any, *, display: tuple[int, int], rotation: int) -> bytes:
     width, height = display
     scale = min(1.0, KEYFRAME_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
+    return jpeg_of(frame, size=size, rotation=rotation)
+
+
+def jpeg_of(frame: Any, *, size: tuple[int, int], rotation: int) -> bytes:
+    """The frame as a JPEG, upright, of exactly (width, height) pixels."""
     stored = (size[1], size[0]) if rotation % 180 else size
     if frame.format.name in PLANAR_8_BIT:
         planes = [shrink(plane_array(plane), stored) for plane in frame.planes]
@@ -177,7 +183,7 @@ def jpeg(frame: Any, *, display: tuple[int, int], rotation: int) -> bytes:
         )
     if rotation:
         image = cv2.rotate(image, TURNS[rotation])
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert ok
     return data.tobytes()
 

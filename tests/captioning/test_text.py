@@ -1,6 +1,6 @@
 import pytest
 
-from captioning.text import answer_problem, clean
+from captioning.text import CaptionError, clean, plain, unfinished
 
 
 def test_clean_is_one_line_without_control_characters() -> None:
@@ -25,5 +25,10 @@ def test_clean_is_one_line_without_control_characters() -> None:
     ],
 )
 def test_answers_that_are_no_captions(text: str, finish_reason: str, code: str | None) -> None:
-    problem = answer_problem(text, finish_reason=finish_reason)
-    assert (problem or "").split(":")[0] == (code or "")
+    problem = unfinished(text, finish_reason=finish_reason)
+    try:
+        found = plain(text) if problem is None else ""
+    except CaptionError as error:
+        problem = error
+    assert str(problem or "").split(":")[0] == (code or "")
+    assert code or found == " ".join(text.split())

@@ -111,10 +111,11 @@ def build(folder: Path) -> None:
     model.bfloat16().save_pretrained(folder)
     cell_px = PATCH_PX * MERGE  # one token's side
     size = {"shortest_edge": 4 * cell_px**2, "longest_edge": 32 * cell_px**2}
-    grid = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": 2, "size": size}
+    grid = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": 2}
+    whole_video = {"shortest_edge": 4096, "longest_edge": 24576 * cell_px**2}  # as Qwen3-VL has it
     processor = transformers.Qwen3VLProcessor(
-        image_processor=transformers.Qwen2VLImageProcessor(**grid),
-        video_processor=transformers.Qwen3VLVideoProcessor(**grid),
+        image_processor=transformers.Qwen2VLImageProcessor(**grid, size=size),
+        video_processor=transformers.Qwen3VLVideoProcessor(**grid, size=whole_video),
         tokenizer=tokenizer,
         chat_template=CHAT_TEMPLATE,
     )

@@ -1,0 +1,141 @@
+"""One clip asked of a vision-language model, until there is a caption or the answers run out."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from captioning import prompts
+from captioning.client import Client
+from captioning.endpoint import Reply, Request
+from captioning.fields import parse, schema
+from captioning.frames import Frames, Shown
+from captioning.text import CaptionError, plain, unfinished
+from curation.clip import hash_128
+from curation.stage import Abort
+
+VERSION = 1  # raise it when the same knobs would now ask otherwise
+# a greedy model gives the same answer again, so a second attempt has to draw another
+RETRY_TEMPERATURE = 0.7
+WORDS_TOKENS = 1.4  # English prose, per word, in the vocabularies of Qwen and Llama
+TIME_TOKENS = 8  # "<12.5 seconds>" or "12.5, " and the marks around a frame
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is asked of which model. A change here asks anew."""
+
+    model: str = "Qwen/Qwen3-VL-8B-Instruct"
+    """Name under which the server serves it."""
+    structured: bool = True
+    """Ask for fields by a JSON schema that the server enforces; else for one paragraph."""
+    prompt: str | None = None
+    """The question that follows the frames; null asks ours."""
+    frames: Frames = field(default_factory=Frames)
+    """What it gets to see of a clip."""
+    told_camera: bool = True
+    """Tell it the measured motion of the camera, which it cannot see in a few frames."""
+    max_tokens: int = 768
+    """Tokens of an answer; one that reaches it is cut short and no caption."""
+    temperature: float = 0.2
+    """0 always takes the likeliest token, which some models loop on."""
+    seed: int = 0
+    """Of the sampling; servers that batch requests still do not repeat themselves exactly."""
+    answers: int = 3
+    """How often to ask when the answer is empty, truncated or garbage, before recording that."""
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    """Fields of the request beyond OpenAI's, such as vLLM's mm_processor_kwargs."""
+
+    def __post_init__(self) -> None:
+        if self.answers < 1 or self.max_tokens < 1:
+            raise ValueError(
+                f"max_tokens = {self.max_tokens}, answers = {self.answers}, expected 1 or more"
+            )
+
+    @property
+    def question(self) -> str:
+        return self.prompt or (prompts.STRUCTURED if self.structured else prompts.PARAGRAPH)
+
+    def key(self, clip_id: str, *, camera: str | None) -> str:
+        """Names the answer about a clip: the same for the same question about the same frames."""
+        asked = asdict(self) | {"prompt": self.question, "version": VERSION}
+        told = camera if self.told_camera else None
+        return hash_128(clip_id, json.dumps(asked, sort_keys=True), told or "")
+
+    def prompt_tokens(self, length_s: float, display: tuple[int, int]) -> int:
+        """About what a prompt costs: exactly for the frames, roughly for the words."""
+        count = self.frames.count(length_s)
+        words = len(self.question.split()) + 60  # the hint, the roles, when the frames were taken
+        seen = self.frames.tokens(count, display)
+        return seen + count * TIME_TOKENS + round(WORDS_TOKENS * words)
+
+
+def request(model: Model, shown: Shown, *, camera: str | None, attempt: int) -> Request:
+    """The fields of a chat completion about one clip."""
+    body = dict(model.extra_body)
+    if model.frames.send_as == "video":
+        body = {"media_io_kwargs": prompts.media_io_kwargs(shown)} | body
+        if model.frames.told_rate and shown.length_s:
+            rate = len(shown.jpegs) / shown.length_s
+            body["mm_processor_kwargs"] = {"fps": rate} | body.get("mm_processor_kwargs", {})
+    fields: Request = {
+        "messages": prompts.describe(
+            shown,
+            prompt=model.question,
+            send_as=model.frames.send_as,
+            camera=camera if model.told_camera else None,
+        ),
+        "max_tokens": model.max_tokens,
+        "temperature": model.temperature if attempt == 0 else RETRY_TEMPERATURE,
+        "seed": model.seed + attempt,
+        "extra_body": body or None,
+    }
+    if model.structured:
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema()}
+    return fields
+
+
+async def ask(client: Client, model: Model, shown: Shown, *, camera: str | None) -> dict[str, Any]:
+    """The columns of an answer (captioning.answers) about one clip. Raises Refused or Abort."""
+    row: dict[str, Any] = {"text": None, "error": None, "prompt_tokens": 0, "answer_tokens": 0}
+    for attempt in range(model.answers):
+        reply = await client.chat(
+            lambda attempt=attempt: request(model, shown, camera=camera, attempt=attempt)
+        )
+        _check_frames(reply, model, shown)
+        row["attempts"] = attempt + 1
+        row["prompt_tokens"] += reply.prompt_tokens or 0
+        row["answer_tokens"] += reply.answer_tokens or 0
+        try:
+            read(reply.text, structured=model.structured, finish_reason=reply.finish_reason)
+        except CaptionError as problem:
+            row["error"] = f"{problem} ({attempt + 1} of {model.answers} tries)"
+        else:
+            return row | {"text": reply.text, "error": None}
+    return row
+
+
+def read(
+    text: str, *, structured: bool, finish_reason: str | None = "stop"
+) -> dict[str, str | None]:
+    """The captions in an answer: dense, short and fields. Raises CaptionError."""
+    if problem := unfinished(text, finish_reason=finish_reason):
+        raise problem
+    if not structured:
+        return {"dense": plain(text), "short": None, "fields": None}
+    caption = parse(text)
+    fields = caption.model_dump(exclude={"short", "dense"})
+    written = json.dumps(fields, ensure_ascii=False)
+    return {"dense": caption.dense, "short": caption.short, "fields": written}
+
+
+def _check_frames(reply: Reply, model: Model, shown: Shown) -> None:
+    """Raise Abort where the prompt took fewer tokens than its frames must have."""
+    least = model.frames.tokens(len(shown.jpegs), shown.size)
+    if reply.prompt_tokens is not None and reply.prompt_tokens < least:
+        raise Abort(
+            f"the server took {reply.prompt_tokens} tokens for a prompt with {len(shown.jpegs)} "
+            f"frames of {shown.size[0]} x {shown.size[1]}, which have {least}: it leaves frames "
+            f"out, or the knobs under frames (patch_px = {model.frames.patch_px}, "
+            f"frames_per_token = {model.frames.frames_per_token}, tokens_per_frame = "
+            f"{model.frames.tokens_per_frame}) are another model's"
+        )
