@@ -4,6 +4,7 @@ DATA ?= demo/data
 CONFIG ?= configs/curation/demo.yaml
 TARGETS ?= configs/curation/targets/published.yaml
 CAPTION_CONFIG ?= configs/captioning/demo.yaml
+VERIFY_CONFIG ?=
 TRAIN_CONFIG ?= configs/training/demo.yaml
 RUN ?= demo/run
 MODEL ?= Qwen/Qwen3-VL-8B-Instruct
@@ -18,13 +19,14 @@ PY = .venv/bin/python
 ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(OVERLAY),--config "$(OVERLAY)") $(if $(WORKERS),--workers $(WORKERS))
 GIVEN = $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(FOOTAGE)") $(if $(TRUTH),--truth "$(TRUTH)") $(if $(WORKERS),--workers $(WORKERS))
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+VERIFY_ON = $(if $(VERIFY_CONFIG),--config "$(VERIFY_CONFIG)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption shard audit train sample \
+.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption verify review-captions shard audit train sample \
 	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 	@echo; echo "variables: FOOTAGE=$(FOOTAGE) DATA=$(DATA) CONFIG=$(CONFIG) OVERLAY=(another YAML over it) WORKERS=(cores) RAY_ADDRESS="
 
 .venv/.ready: pyproject.toml
@@ -56,6 +58,12 @@ targets: .venv/.ready ## what each published training recipe would reject of the
 caption: .venv/.ready ## captions of the clips that filter kept (CAPTION_CONFIG=)
 	$(PY) -m captioning caption $(CAPTION_ON)
 
+verify: .venv/.ready ## checks of the captions: wording, language, camera, CLIP similarity (VERIFY_CONFIG=)
+	$(PY) -m captioning verify $(VERIFY_ON)
+
+review-captions: .venv/.ready ## $(DATA)/audit/captions.html: frames, every text and its checks, the worst clips first (COUNT=)
+	$(PY) -m captioning review --data "$(DATA)" $(if $(COUNT),--count $(COUNT))
+
 shard: .venv/.ready ## cut the kept clips and pack them into WebDataset tars
 	$(PY) -m curation shard $(ON)
 
@@ -65,6 +73,7 @@ audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped
 curate: .venv/.ready ## all of the above but embed and text, and audit, in one go (FOOTAGE=, DATA=, CONFIG=)
 	$(PY) -m curation split aesthetics embed dedup filter --footage "$(FOOTAGE)" $(ON)
 	$(PY) -m captioning caption $(CAPTION_ON)
+	$(PY) -m captioning verify $(VERIFY_ON)
 	$(PY) -m curation filter targets shard audit $(ON) --config "$(TARGETS)"
 
 serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment of its own (MODEL=)

@@ -1,7 +1,7 @@
 """python -m captioning COMMAND: the only place that parses.
 
-caption describes every clip that the filter found eligible, serve runs vLLM in its own environment,
-install makes that environment.
+caption describes every clip that the filter found eligible, verify checks the captions, review
+shows them on a page, serve runs vLLM in its own environment, install makes that environment.
 """
 
 import sys
@@ -9,9 +9,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from captioning.describe import Describe, caption
+from captioning.describe import Describe
+from captioning.driver import caption
 from captioning.install import Device, install
+from captioning.review.page import write_review
+from captioning.review.severity import Limits
 from captioning.serve import Server, serve
+from captioning.verify import Verify, verify
 from curation.stage import Abort
 
 PROGRAM = "python -m captioning"
@@ -28,6 +32,22 @@ def build_parser() -> ArgumentParser:
     describe.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
     describe.add_class_arguments(Describe)
     commands.add_subcommand("caption", describe)
+
+    checks = _command("Check every caption: wording, language, camera, and CLIP where weights are.")
+    checks.add_argument("--config", action="config", help="YAML with any of the options below")
+    checks.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    checks.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    checks.add_class_arguments(Verify)
+    commands.add_subcommand("verify", checks)
+
+    look = _command("Write a page to look at the captions, the worst first.")
+    look.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    look.add_argument("--count", type=int, default=200, help="clips to show at most")
+    look.add_argument(
+        "--output", type=str | None, default=None, help="default: DATA/audit/captions.html"
+    )
+    look.add_class_arguments(Limits)
+    commands.add_subcommand("review", look)
 
     server = _command("Run vLLM in its own environment until this is stopped.")
     server.add_argument("--config", action="config", help="YAML with any of the options below")
@@ -50,6 +70,12 @@ def run(command: str, options: Namespace) -> None:
     if command == "caption":
         data, workers = knobs.pop("data"), knobs.pop("workers")
         caption(Describe(**knobs), data=data, workers=workers)
+    elif command == "verify":
+        data, workers = knobs.pop("data"), knobs.pop("workers")
+        verify(Verify(**knobs), data=data, workers=workers)
+    elif command == "review":
+        shown = {name: knobs.pop(name) for name in ("data", "count", "output")}
+        print(write_review(**shown, limits=Limits(**knobs)))
     elif command == "serve":
         serve(Server(**knobs))
     else:

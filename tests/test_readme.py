@@ -20,6 +20,8 @@ RUN_BY = {
     "filter": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "audit": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "caption": ("tests/captioning/test_vllm.py", '"caption"'),
+    "verify": ("tests/captioning/test_verify.py", '"verify"'),
+    "review-captions": ("tests/captioning/review/test_page.py", '"review"'),
     "serve-vlm": ("tests/captioning/test_vllm.py", '"serve"'),
     "bench": (".ci/run", "make bench"),
     "targets": ("Makefile", "filter targets shard audit"),

@@ -33,8 +33,20 @@ FILTER = pa.schema(
     }
 )
 
-CAPTIONS = ("caption", "caption_source", "caption_model", "caption_error", "caption_chars")
-"""Columns that captioning writes, which may be named in a rule before they exist."""
+OF_CAPTIONS: dict[str, tuple[str, ...]] = {
+    "captions": (
+        *("caption", "caption_source", "caption_model", "caption_short", "caption_dense"),
+        *("caption_fields", "caption_original", "caption_error", "caption_chars"),
+        *("caption_attempts", "prompt_tokens", "answer_tokens"),
+    ),
+    "verify": (
+        *("caption_words", "caption_short_words", "caption_stock_phrases", "caption_opinions"),
+        *("caption_mentions_medium", "caption_uncertain", "caption_repetition"),
+        *("caption_language", "caption_language_probability", "caption_camera_conflict"),
+        *("caption_clip_similarity", "caption_clip_model", "verify_note"),
+    ),
+}
+"""Table -> columns that captioning writes, which may be named in a rule before they exist."""
 
 UNJUDGED = ("keyframes", "targets", "filter", "shard", "media")
 """Clip tables that no rule sees: several rows per clip, or written from the verdict."""
@@ -114,8 +126,8 @@ class Filter(Stage):
             if quantity in DERIVED:
                 clips = clips.append_column(quantity, derive(quantity, clips))
         rules = [rule for rule in self.rules if rule.column in clips.column_names]
-        captions = tables["captions"].column_names if "captions" in tables else []
-        return {"filter": judge(clips, rules, needs_caption=captions)}
+        written = [tables[table].column_names for table in OF_CAPTIONS if table in tables]
+        return {"filter": judge(clips, rules, needs_caption=set().union(*written))}
 
     def failed(self, tables: Tables, *, error: str) -> Tables:
         raise Abort(error)  # better no verdict than one that no rule has given
@@ -222,10 +234,11 @@ def stale(reads: Mapping[str, list[str]], *, data: str) -> list[str]:
     """A sentence for every side table that lacks clips: its columns are null there, not measured.
 
     Captions are left out: only eligible clips have one, and a rule on them rejects what has none.
+    What else captioning writes has a row for each of them.
     """
-    every = _ids(data, "clips")
     sentences = []
     for table in sorted(set(reads) - {"clips", "captions"}):
+        every = _ids(data, "captions" if table in OF_CAPTIONS else "clips")
         held = pc.is_in(every, value_set=_ids(data, table))
         lacking = len(every) - (pc.sum(held).as_py() or 0)
         if lacking:
@@ -309,7 +322,7 @@ def expected_columns() -> dict[str, str]:
     """Column -> table, of every clip table that some stage says it writes."""
     from curation import stages
 
-    columns: dict[str, str] = {column: "captions" for column in CAPTIONS}
+    columns = {column: table for table, names in OF_CAPTIONS.items() for column in names}
     for module in pkgutil.iter_modules(stages.__path__):
         for kind in vars(importlib.import_module(f"{stages.__name__}.{module.name}")).values():
             if isinstance(kind, type) and issubclass(kind, Stage) and kind is not Stage:

@@ -1,7 +1,6 @@
 """A tiny CLIP and heads in LAION's two formats, made here; scores are also computed otherwise."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation import backbone, torchvision_cpu
 from curation.stage import Abort
 from curation.stages.aesthetics import AESTHETICS, Aesthetics, layers_of
-
-WIDTH = 32
-TINY = {
-    "embed_dim": WIDTH,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
-}
+from tests.tiny_clip import WIDTH, cut_off, write_weights
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path):
-    """Nothing answers and nothing is cached, on whatever machine this runs."""
-    import huggingface_hub
-
-    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    backbone._answers.cache_clear()
+    cut_off(monkeypatch, tmp_path / "empty")
 
 
 def mlp(width: int) -> Any:
@@ -52,16 +35,11 @@ def mlp(width: int) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """tiny-clip.json, tiny.pt, linear.pth, mlp.pth and the same head as mlp.safetensors."""
-    torchvision_cpu.mend()
-    import open_clip
     import torch
     from safetensors.torch import save_file
 
     folder = tmp_path_factory.mktemp("weights")
-    (folder / "tiny-clip.json").write_text(json.dumps(TINY))
-    torch.manual_seed(0)
-    open_clip.add_model_config(folder)
-    torch.save(open_clip.create_model("tiny-clip").state_dict(), folder / "tiny.pt")
+    write_weights(folder, "tiny-clip", "tiny.pt")
     torch.save(torch.nn.Linear(WIDTH, 1).state_dict(), folder / "linear.pth")
     torch.save(torch.nn.Linear(768, 1).state_dict(), folder / "linear_768.pth")
     state = mlp(WIDTH).state_dict()

@@ -1,7 +1,6 @@
 """A tiny CLIP made here; embeddings are also computed the way open_clip's README does."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation import backbone, torchvision_cpu
 from curation.stages.dedup import Dedup
 from curation.stages.embed import EMBED, Embed
 from curation.stages.split import Split
-
-WIDTH = 32
-TINY = {
-    "embed_dim": WIDTH,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
-}
+from tests.tiny_clip import cut_off, write_weights
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path):
-    """Nothing answers and nothing is cached, on whatever machine this runs."""
-    import huggingface_hub
-
-    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    backbone._answers.cache_clear()
+    cut_off(monkeypatch, tmp_path / "empty")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """tiny-clip-e.json, tiny.pt and other.pt."""
-    torchvision_cpu.mend()
-    import open_clip
-    import torch
-
     folder = tmp_path_factory.mktemp("weights")
-    (folder / "tiny-clip-e.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(folder)
-    for seed, name in enumerate(("tiny.pt", "other.pt")):
-        torch.manual_seed(seed)
-        torch.save(open_clip.create_model("tiny-clip-e").state_dict(), folder / name)
+    write_weights(folder, "tiny-clip-e", "tiny.pt", "other.pt")
     return folder
 
 

@@ -149,6 +149,31 @@ def test_mistakes_in_rules_are_named():
         Filter(rules=[Rule("r", "a", min=1), Rule("r", "b", min=1)])
 
 
+def test_rules_on_checks_of_captions_never_count_for_eligible():
+    ids = ["c0", "c1", "c2", "c3"]
+    ugly = clips(a=[9.0, 9.0, 9.0, 1.0])
+    checks = {
+        "clip_id": ids[:2],
+        "caption_uncertain": pa.array([2, 0], pa.int32()),
+        "caption_camera_conflict": ["says static, measured pan left", None],
+        "caption_language": ["en", "de"],
+    }
+    tables = {"clips": ugly, "verify": pa.table(checks)}
+    rules = [
+        Rule("ugly", "a", min=5),
+        Rule("hedging", "caption_uncertain", max=0),
+        Rule("camera_conflict", "caption_camera_conflict", allowed=[]),  # whatever it says
+        Rule("other_language", "caption_language", allowed=["en"], if_null="reject"),
+    ]
+    written = Filter(rules=rules).run(tables)["filter"]
+    assert written["failed"].to_pylist() == [
+        *(["hedging", "camera_conflict"], ["other_language"], ["other_language"], ["ugly"])
+    ]
+    assert written["eligible"].to_pylist() == [True, True, True, False]
+    before = Filter(rules=rules).run({"clips": ugly})["filter"]
+    assert before["eligible"] == written["eligible"]
+
+
 CLIPS = pa.schema([(name, pa.string()) for name in ("clip_id", "reject", "error")])
 ON_DISK = {
     "clips": CLIPS.append(pa.field("luma_mean_pct", pa.float32())),
@@ -217,7 +242,7 @@ def test_what_stages_write_is_known_before_they_have_run():
     expected = filter_stage.expected_columns()
     assert expected["aesthetic_laion_mlp"] == "aesthetics"
     assert expected["file_copies"] == "dedup"
-    assert expected["caption"] == "captions"
+    assert expected["caption"] == "captions" and expected["caption_uncertain"] == "verify"
     assert "jpeg" not in expected and "eligible" not in expected
 
 
