@@ -16,7 +16,8 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.index import index_hash, load_index
+from training.captions import CaptionMix
+from training.index import JSON_COLUMNS, index_hash, load_index
 from training.models.patches import Grid
 from training.pack import ClipBatch
 from training.plan import VERSION, PackTicket, Plan, View, make_plan
@@ -40,6 +41,7 @@ class VideoData(LightningDataModule):
         cache_mb: int = 0,
         holdout_pct: float = 0.0,
         val_packs: int = 8,
+        caption_mix: CaptionMix | None = None,
     ):
         """
         Args:
@@ -56,12 +58,15 @@ class VideoData(LightningDataModule):
             their id;
                 at 0 validation looks at training clips.
             val_packs: packs of a validation at most.
+            caption_mix: how often each kind of caption is trained on; null: the primary caption
+            always. Validation looks at the primary caption.
         """
         super().__init__()
         self.data, self.grid, self.view, self.seed = data, Grid(*grid), view, seed
         self.budget_tokens, self.packs_per_step = budget_tokens, packs_per_step
         self.num_workers, self.cache_mb = num_workers, cache_mb
         self.holdout_pct, self.val_packs = holdout_pct, val_packs
+        self.caption_mix = caption_mix
         self.cursor = Cursor(step=0, epoch=0, step_in_epoch=0)
         self.sampler: PlanSampler | None = None
 
@@ -82,9 +87,15 @@ class VideoData(LightningDataModule):
         self.val_plan = self.plan_of(index, val)
         self.dataset = PackDataset(
             ClipReader(
-                index, grid=self.grid, view=self.view, seed=self.seed, cache_mb=self.cache_mb
+                index,
+                grid=self.grid,
+                view=self.view,
+                seed=self.seed,
+                cache_mb=self.cache_mb,
+                caption_mix=self.caption_mix,
             )
         )
+        mix = self.caption_mix
         self.fingerprint = {
             "plan version": VERSION,
             "dataset": index_hash(index),
@@ -94,6 +105,8 @@ class VideoData(LightningDataModule):
             "budget_tokens": self.budget_tokens,
             "packs_per_step": self.packs_per_step,
             "holdout_pct": self.holdout_pct,
+            "caption_mix": mix and repr(mix),
+            "set of captions": mix and index_hash(index, columns=JSON_COLUMNS),
         }
 
     def plan_of(self, index: Any, rows: list[int]) -> Plan:

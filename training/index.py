@@ -5,6 +5,7 @@ without opening a tar. Rows are taken in the order of their key, whatever order 
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +15,10 @@ import pyarrow as pa
 from curation import storage
 from curation.clip import INDEX
 
-COLUMNS = [
-    name for name in INDEX.names if name not in ("bucket", "offset_json", "size_json", "duration_s")
-]
+JSON_COLUMNS = ["offset_json", "size_json"]
+"""Where the captions of all kinds lie, which a caption mix draws from."""
+
+COLUMNS = [name for name in INDEX.names if name not in ("bucket", "duration_s", *JSON_COLUMNS)]
 """The columns that training reads; the index holds more, and unknown ones are ignored."""
 
 
@@ -27,7 +29,7 @@ class Index:
     data: str
     """Folder or s3:// URL of the dataset."""
     table: pa.Table
-    """`COLUMNS`, in the order of `key`."""
+    """`COLUMNS` and `JSON_COLUMNS`, in the order of `key`."""
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -38,7 +40,7 @@ class Index:
     def column(self, name: str) -> np.ndarray:
         return self.table[name].to_numpy()
 
-    def read(self, row: dict[str, Any], part: Literal["media", "txt"]) -> bytes:
+    def read(self, row: dict[str, Any], part: Literal["media", "json", "txt"]) -> bytes:
         """Bytes of one member of a sample: one ranged read, locally a seek."""
         url, size = storage.join(self.data, "shards", row["shard"]), row[f"size_{part}"]
         content = storage.read_bytes(url, offset=row[f"offset_{part}"], size=size)
@@ -59,7 +61,8 @@ def load_index(data: str) -> Index:
             f"no index at {url}, expected a dataset with shards: run `make shard DATA={data}` first"
         )
     table = storage.read_table(url)
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    columns = [*COLUMNS, *JSON_COLUMNS]
+    missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise ValueError(
             f"{url} lacks the columns {missing}: write the shards again with `make shard`"
@@ -68,14 +71,14 @@ def load_index(data: str) -> Index:
         raise ValueError(
             f"{url} has no samples: every clip was rejected, see {data}/audit/index.html"
         )
-    return Index(data=data, table=table.select(COLUMNS).sort_by("key"))
+    return Index(data=data, table=table.select(columns).sort_by("key"))
 
 
-def index_hash(index: Index) -> str:
+def index_hash(index: Index, *, columns: Sequence[str] = COLUMNS) -> str:
     """Content of all columns that training reads: equal exactly when every planned byte is
     equal.
     """
     digest = hashlib.sha256()
-    for name in COLUMNS:
+    for name in columns:
         digest.update("\0".join(map(str, index.table[name].to_pylist())).encode() + b"\n")
     return digest.hexdigest()[:32]

@@ -4,6 +4,7 @@ size.
 Nothing here keeps a state but an optional cache of decoded clips, which changes the speed and
 nothing else."""
 
+import json
 import math
 from collections import OrderedDict
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from curation.video import read_frames, read_image
+from training.captions import CaptionMix, training_text
 from training.index import Index
 from training.models.patches import Grid
 from training.pack import Clip
@@ -22,10 +24,22 @@ IMAGES = ("jpg", "png", "webp")
 
 
 class ClipReader:
-    """Reads samples of one index for one grid and view."""
+    """Reads samples of one index for one grid and view; caption_mix: None gives every sample its
+    primary caption.
+    """
 
-    def __init__(self, index: Index, *, grid: Grid, view: View, seed: int, cache_mb: int):
+    def __init__(
+        self,
+        index: Index,
+        *,
+        grid: Grid,
+        view: View,
+        seed: int,
+        cache_mb: int,
+        caption_mix: CaptionMix | None = None,
+    ):
         self.index, self.grid, self.view, self.seed = index, grid, view, seed
+        self.caption_mix = caption_mix
         self.cache = FrameCache(cache_mb << 20)
 
     def read(self, row_number: int, *, epoch: int, purpose: str) -> Clip:
@@ -52,8 +66,19 @@ class ClipReader:
             rng_key=rng_key,
             video_THWC=torch.from_numpy(frames),
             times_s=torch.tensor([(i - indices[0]) / (row["fps"] or 1.0) for i in indices]),
-            caption=self.index.read(row, "txt").decode(),
+            caption=self.caption(row, purpose=purpose, rng_key=rng_key),
         )
+
+    def caption(self, row: dict[str, Any], *, purpose: str, rng_key: str) -> str:
+        """What the mix draws in training; elsewhere the primary caption, so that losses of two runs
+        can be compared.
+        """
+        if self.caption_mix is not None and purpose == "train":
+            sample = json.loads(self.index.read(row, "json"))
+            text = training_text(sample, mix=self.caption_mix, rng_key=rng_key)
+            if text is not None:
+                return text
+        return self.index.read(row, "txt").decode()
 
 
 def frame_indices(row: dict[str, Any], *, frames: int, view: View, rng_key: str) -> list[int]:

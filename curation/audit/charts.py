@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from curation.audit.histogram import VERDICTS, Histogram, Limit
-from curation.audit.markup import Html, element, number
+from curation.markup import Html, element, number
 
 WIDTH, HEIGHT = 360, 154
 LEFT, RIGHT, TOP, BOTTOM = 32, 356, 44, 132

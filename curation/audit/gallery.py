@@ -1,16 +1,12 @@
 """The gallery: a bounded draw of clips, each with its frames, words, numbers and fate."""
 
-import base64
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from curation import dataset, storage
-from curation.audit.ledger import Ledger
-from curation.audit.markup import (
+from curation.audit.ledger import Ledger, keeps
+from curation.keyframes import MAX_IMAGE_BYTES, image, within_budget
+from curation.markup import (
     Html,
     clock,
     column_name,
@@ -18,59 +14,13 @@ from curation.audit.markup import (
     element,
     fact,
     isolated,
-    keeps,
     number,
 )
-
-MAX_IMAGE_BYTES = 24_000_000
-"""Pictures are nearly all of the page; as data URIs these make 32 MB, which still opens at once."""
 
 MAX_FACTS = 8
 """Measurements on a card before it is opened, but for those that turned the clip away."""
 
 Row = Mapping[str, Any]
-
-
-def read_frames(data: str, clip_ids: Sequence[str]) -> dict[str, list[Row]]:
-    """First, middle and last keyframe of each clip that has any.
-
-    Keyframes are the one table that may not fit in memory: of its files only those that hold a
-    wanted clip are read whole.
-    """
-    wanted = set(clip_ids)
-    found: dict[str, list[Row]] = defaultdict(list)
-    for url in dataset.table_files(data, "keyframes") if clip_ids else []:
-        fs, path = storage.filesystem(url)
-        with fs.open(path, "rb") as opened, pq.ParquetFile(opened) as file:
-            ids = file.read(columns=["clip_id"])["clip_id"].to_pylist()
-            if wanted.isdisjoint(ids):
-                continue
-            rows = file.read(columns=["clip_id", "position", "frame", "time_s", "jpeg"])
-        for row in (
-            rows.filter(pa.array([i in wanted for i in ids])).sort_by("position").to_pylist()
-        ):
-            found[row["clip_id"]].append(row)
-    return {clip: _spread(found[clip]) for clip in clip_ids if clip in found}
-
-
-def _spread(frames: Sequence[Row]) -> list[Row]:
-    last = len(frames) - 1
-    return [frames[place] for place in sorted({0, (last + 1) // 2, last})]
-
-
-def within_budget(
-    frames: Mapping[str, Sequence[Row]], *, max_bytes: int = MAX_IMAGE_BYTES
-) -> dict[str, list[Row]]:
-    """As many frames as fit: the middle one of every clip first, then the others, clip by clip."""
-    left = max_bytes
-    taken: dict[str, list[Row]] = defaultdict(list)
-    for wants_middle in (True, False):
-        for clip, rows in frames.items():
-            for place, row in enumerate(rows):
-                if (place == len(rows) // 2) == wants_middle and len(row["jpeg"]) <= left:
-                    left -= len(row["jpeg"])
-                    taken[clip].append(row)
-    return {clip: sorted(rows, key=lambda row: row["position"]) for clip, rows in taken.items()}
 
 
 def section(
@@ -204,7 +154,7 @@ def _keeper(row: Row, frames: Sequence[Row]) -> Html | None:
     middle = frames[len(frames) // 2 : len(frames) // 2 + 1]
     return element(
         "div",
-        [_image(row, frame) for frame in middle],
+        [image(frame, width=row["width"], height=row["height"]) for frame in middle],
         element("p", f"Same {same} as ", element("b", isolated(name)), f" {span}", class_="small"),
         class_="keeper",
     )
@@ -258,18 +208,6 @@ def _facts(ledger: Ledger, row: Row, columns: Sequence[str]) -> Html | None:
 def _strip(row: Row, frames: Sequence[Row], where: str) -> Html:
     if not frames:
         return element("div", "No keyframe", class_="blank")
-    images = [_image(row, frame) for frame in frames]
+    images = [image(frame, width=row["width"], height=row["height"]) for frame in frames]
     label = f"Enlarge the frames of {where}"
     return element("button", images, type="button", class_="strip", aria_label=label)
-
-
-def _image(row: Row, frame: Row) -> Html:
-    return element(
-        "img",
-        src="data:image/jpeg;base64," + base64.b64encode(frame["jpeg"]).decode("ascii"),
-        alt=f"Frame {frame['frame']} at {clock(frame['time_s'])}",
-        loading="lazy",
-        decoding="async",
-        width=row["width"],
-        height=row["height"],
-    )

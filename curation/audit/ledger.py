@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.clip import CLIPS, DERIVED, INDEX, VIDEOS, derive
+from curation.markup import number
 
 COLUMNS = {
     "videos": VIDEOS,
@@ -139,6 +140,22 @@ def read_rules(config: Mapping[str, Any]) -> list[Rule]:
         )
         for rule in config.get("rules") or []
     ]
+
+
+def keeps(rule: Rule) -> str:
+    """What a rule keeps, in words."""
+    low, high = rule.minimum, rule.maximum
+    if rule.allowed is not None or rule.denied is not None:
+        span = ", ".join(rule.allowed) if rule.allowed is not None else "any word"
+        span += f" but {', '.join(rule.denied)}" if rule.denied else ""
+    elif low is None and high is None:
+        span = "any value"
+    elif high is None:
+        span = f"{number(low)} or more"
+    else:
+        span = f"{number(high)} or less" if low is None else f"{number(low)} to {number(high)}"
+    nulls = {"keep": ", nulls kept", "reject": ", nulls rejected"}.get(rule.null, "")
+    return f"keeps {span}{nulls}"
 
 
 def join_tables(given: Mapping[str, pa.Table | None], *, rules: Sequence[Rule] = ()) -> Ledger:

@@ -5,9 +5,9 @@ the meter or the table that they come from.
 from curation.audit import statistics
 from curation.audit.charts import chart, stack
 from curation.audit.histogram import Histogram, histogram
-from curation.audit.ledger import NOTES, Ledger
-from curation.audit.markup import Child, Html, element, isolated, keeps, number
+from curation.audit.ledger import NOTES, Ledger, keeps
 from curation.audit.sections import MANY, sentence
+from curation.markup import Child, Html, element, isolated, number
 from curation.meters import METERS
 
 COLOURS = {

@@ -1,24 +1,20 @@
 """The audit page: what was kept, what was dropped and why, in one HTML file that opens from disk.
 
 It reads whatever tables exist, asks nothing of the network, and holds no time of writing: the same
-tables give the same bytes. Its own script and style are named by hash in a content security policy,
-so that nothing else could run even if a name or caption got through as markup.
+tables give the same bytes.
 """
 
-import base64
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import pyarrow as pa
 
-from curation import dataset, storage
+from curation import dataset, keyframes, page, storage
 from curation.audit import gallery, measurements, sections, statistics, targets
 from curation.audit.ledger import COLUMNS, Ledger, join_tables, read_rules
-from curation.audit.markup import Html, element, escape
+from curation.markup import Html, element
 
 STAGES = ("inventory", "look", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup")
 STAGES += ("filter", "targets", "caption", "shard", "pack")
@@ -44,11 +40,11 @@ def write_page(data: str) -> str:
     drawn = statistics.gallery(ledger, limit=MAX_CLIPS)
     keepers = [clip["keeper"] for clip in drawn if clip["keeper"]]
     shown = dict.fromkeys([*(clip["clip_id"] for clip in drawn), *keepers])
-    frames = gallery.read_frames(data, list(shown))
+    frames = keyframes.read_frames(data, list(shown))
     name = storage.filesystem(data)[1].rstrip("/").rsplit("/", 1)[-1]
-    page = render(name, ledger, records=records, drawn=drawn, frames=frames)
+    text = render(name, ledger, records=records, drawn=drawn, frames=frames)
     url = storage.join(data, "audit", "index.html")
-    storage.commit(url, page.encode())
+    storage.commit(url, text.encode())
     return url
 
 
@@ -125,21 +121,4 @@ def render(
         ),
     ]
     template = resources.files("curation.audit").joinpath("page.html").read_text("utf-8")
-    parts = {
-        "policy": _policy(template),
-        "title": escape(f"{name}: audit"),
-        "body": "\n".join(body),
-    }
-    # in one pass: a caption that reads {{title}} stays as it is
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-
-
-def _policy(template: str) -> str:
-    """A content security policy: this template's script and style, data: images, nothing else."""
-    allowed = {}
-    for tag in ("script", "style"):
-        inside = re.findall(rf"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
-        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in inside]
-        allowed[tag] = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
-    sources = f"img-src data:; script-src {allowed['script']}; style-src {allowed['style']}"
-    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
+    return page.fill(template, title=f"{name}: audit", body=body)

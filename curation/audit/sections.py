@@ -7,7 +7,8 @@ from typing import Any
 from curation.audit import statistics
 from curation.audit.charts import bar
 from curation.audit.ledger import Ledger
-from curation.audit.markup import (
+from curation.audit.statistics import Check, Problem, Step
+from curation.markup import (
     Child,
     Html,
     clock,
@@ -17,7 +18,6 @@ from curation.audit.markup import (
     size,
     table,
 )
-from curation.audit.statistics import Check, Problem, Step
 
 MANY = 25
 """Places named per problem; a longer list is closed at first."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from curation import dataset
 from curation.audit.charts import bar
 from curation.audit.ledger import Ledger, ask
-from curation.audit.markup import Child, Html, duration, element, table
+from curation.markup import Child, Html, duration, element, table
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What stands beside a sample's media in its shard: lineage, proof, every score, the caption."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,17 @@ LINEAGE = (
     "fps",
 )
 CAPTION = ("caption", "caption_source")
+VARIANTS = {
+    "short": "caption_short",
+    "dense": "caption_dense",
+    "rewritten": "caption_rewritten",
+    "original": "caption_original",
+}
+"""Name of a caption variant in a sample -> its column of the table captions or rewrites."""
+VARIANT_OF = {"vlm": "dense", "sidecar": "original"}
+"""The variant that a source's primary caption is where no column holds it: a vlm asked without a
+schema answers one dense paragraph."""
+FIELDS = "caption_fields"
 PROOF = ("proof", "frames_counted", "first_frame_difference", "last_frame_difference")
 WITHOUT_SCORES = ("keyframes", "targets", "filter", "shard", "media", "dedup")
 """Tables with a clip_id that describe a clip by several rows, or judge or hold it. What `dedup`
@@ -36,7 +48,7 @@ def samples_of(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[s
         row["clip_id"]: row for row in rows if row["reject"] is None and row["error"] is None
     }
     columns = _columns_of(set(cut_rows), data=data)
-    captions = columns.pop("captions", {})
+    captions, rewrites = columns.pop("captions", {}), columns.pop("rewrites", {})
     made_by = {
         "split": (dataset.manifest_of(data, "clips") or {}).get("config_hash"),
         "shard": stage.cut_config_hash(),
@@ -46,7 +58,6 @@ def samples_of(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[s
         clip = columns["clips"][key]
         caption = captions.get(key, {})
         text = caption.get("caption") or ""
-        source = caption.get("caption_source")
         scores = {
             name: value
             for _, rows_of in sorted(columns.items())
@@ -64,8 +75,9 @@ def samples_of(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[s
             "route_reason": row["route_reason"],
             "frames_encoded": row["frames_encoded"],
             "proof": {name: row[name] for name in PROOF},
-            "caption_source": source,
-            "captions": {source: text} if source else {},
+            "caption_source": caption.get("caption_source"),
+            "captions": variants_of(caption | rewrites.get(key, {})),
+            FIELDS: json.loads(caption.get(FIELDS) or "{}"),
             "scores": scores,
             "config_hash": made_by,
         }
@@ -76,8 +88,21 @@ def samples_of(stage: Shard, rows: list[dict[str, Any]], *, data: str) -> dict[s
     return samples
 
 
+def variants_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> text of every caption that a clip has, from its row of captions and of rewrites; the
+    primary one is among them.
+    """
+    found = {name: row[column] for name, column in VARIANTS.items() if row.get(column)}
+    text: str | None = row.get("caption")
+    source: str | None = row.get("caption_source")
+    if text and source and text not in found.values():
+        name = VARIANT_OF.get(source, source)
+        found[source if name in found else name] = text
+    return found
+
+
 def _columns_of(keys: set[str], *, data: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Table -> clip_id -> its numbers, lineage and caption, for every table that describes clips.
+    """Table -> clip_id -> its numbers, lineage and captions, for every table that describes clips.
 
     Pictures, embeddings and hashes are left where they lie: only what a sample tells is read.
     """
@@ -100,7 +125,7 @@ def _told(file: str) -> list[str]:
     return [
         field.name
         for field in dataset.metadata(file).schema.to_arrow_schema()
-        if field.name in (*LINEAGE, *CAPTION)
+        if field.name in (*LINEAGE, *CAPTION, *VARIANTS.values(), FIELDS)
         or pa.types.is_boolean(field.type)
         or pa.types.is_integer(field.type)
         or pa.types.is_floating(field.type)

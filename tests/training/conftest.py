@@ -45,6 +45,20 @@ def grey_video(num_frames: int, *, fps: float, height: int, width: int) -> bytes
     return buffer.getvalue()
 
 
+def captions_of(number: int) -> dict[str, Any]:
+    """Every third clip has what a model writes, every third a sidecar's text only, and the others
+    nothing but their .txt, as shards had once.
+    """
+    caption = f"grey clip {number}"
+    if number % 3 == 0:
+        captions = {"dense": caption, "short": f"grey {number}", "original": f"MVI {number}"}
+        fields = {"subject": f"clip {number}", "camera_motion": "static", "text_on_screen": ""}
+        return {"caption_source": "vlm", "captions": captions, "caption_fields": fields}
+    if number % 3 == 1:
+        return {"caption_source": "sidecar", "captions": {"original": caption}}
+    return {}
+
+
 def write_shards(data: Path, specs: list[Spec]) -> Path:
     """`shards/` of a dataset with one tar; clip i has the key `clip-i` and the caption `grey clip
     i`.
@@ -65,7 +79,7 @@ def write_shards(data: Path, specs: list[Spec]) -> Path:
             key, caption = f"clip-{number}", f"grey clip {number}"
             members = {
                 "media": content,
-                "json": json.dumps({"clip_id": key}).encode(),
+                "json": json.dumps({"clip_id": key} | captions_of(number)).encode(),
                 "txt": caption.encode(),
             }
             row: dict[str, Any] = {

@@ -21,6 +21,8 @@ def test_it_parses(
     assert end.value.code == 0
     merged = yaml.safe_load(capsys.readouterr().out)
     assert merged["trainer"]["max_steps"] > 0
+    if (mix := merged["data"]["caption_mix"]) is not None:
+        assert sum(mix.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -102,6 +102,22 @@ def test_stop_and_resume_equals_an_undisturbed_run(
     assert fixed[0] in capfd.readouterr().out  # the resumed run remembers the loss before training
 
 
+def test_resume_with_mixed_captions(run: Callable[..., Path]) -> None:
+    mix = ['--data.caption_mix={"dense": 1, "short": 1, "fields": 1, "original": 1}']
+    ends = "--trainer.max_steps=6"  # the second epoch's first step
+    whole = run("whole", ends, *mix)
+    stopped = run("stopped", "--trainer.max_steps=1", *mix)
+    last = f"--ckpt_path={stopped}/checkpoints/last.ckpt"
+    with pytest.raises(ValueError, match="another caption_mix and another set of captions, so"):
+        run("other", ends, last)
+    run("stopped", ends, last, *mix, "--data.num_workers=2")
+    assert_same(checkpoint(whole, 6), checkpoint(stopped, 6))
+    # the texts do reach the network
+    plain = checkpoint(run("plain", ends), 6)["state_dict"]
+    mixed = checkpoint(whole, 6)["state_dict"]
+    assert any(not torch.equal(value, mixed[name]) for name, value in plain.items())
+
+
 def test_resume_with_accumulated_packs(run: Callable[..., Path]) -> None:
     accumulate = [
         "--trainer.accumulate_grad_batches=2",

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.captions import CaptionMix
 from training.index import load_index
 from training.models.patches import Grid
 from training.plan import View
@@ -13,8 +14,17 @@ from training.reader import ClipReader, frame_indices
 GRID = Grid(frames=1, pixels=4, patch=(1, 2, 2))
 
 
-def reader(dataset: Path, view: View, *, seed: int = 0, cache_mb: int = 0) -> ClipReader:
-    return ClipReader(load_index(str(dataset)), grid=GRID, view=view, seed=seed, cache_mb=cache_mb)
+def reader(
+    dataset: Path,
+    view: View,
+    *,
+    seed: int = 0,
+    cache_mb: int = 0,
+    caption_mix: CaptionMix | None = None,
+) -> ClipReader:
+    index = load_index(str(dataset))
+    knobs = {"seed": seed, "cache_mb": cache_mb, "caption_mix": caption_mix}
+    return ClipReader(index, grid=GRID, view=view, **knobs)
 
 
 def frame_numbers(video: np.ndarray) -> list[int]:
@@ -99,6 +109,36 @@ def test_streams_differ_by_seed_epoch_purpose_and_sample(dataset: Path) -> None:
         for number in (0, 5)
     }
     assert len(keys) == 16
+
+
+def captions(read_by: ClipReader, number: int, *, purpose: str = "train") -> list[str]:
+    """The caption of a sample in its first 24 epochs."""
+    return [read_by.read(number, epoch=epoch, purpose=purpose).caption for epoch in range(24)]
+
+
+def test_a_mix_gives_a_sample_other_captions_in_other_epochs(dataset: Path) -> None:
+    mix = CaptionMix(dense=1, short=1, fields=1, original=1)
+    mixed = reader(dataset, View(max_frames=1, window="first"), cache_mb=1, caption_mix=mix)
+    drawn = captions(mixed, 3)
+    assert set(drawn) == {
+        *("grey clip 3", "grey 3", "MVI 3"),
+        *("Clip 3.", "Clip 3. The camera is static.", "The camera is static. Clip 3."),
+    }
+    # seed, sample and epoch decide, not what was read before or by whom
+    other = reader(dataset, View(max_frames=1, window="first"), caption_mix=mix)
+    late = [other.read(3, epoch=epoch, purpose="train").caption for epoch in (23, 5, 11)]
+    assert late == [drawn[23], drawn[5], drawn[11]]
+    # a sample of one caption keeps it, in shards of before the variants too
+    assert set(captions(mixed, 4)) == {"grey clip 4"}
+    assert set(captions(mixed, 5)) == {"grey clip 5"}
+
+
+def test_without_a_mix_and_in_evaluation_the_primary_caption_is_read(dataset: Path) -> None:
+    view = View(max_frames=1, window="first")
+    assert set(captions(reader(dataset, view, cache_mb=1), 3)) == {"grey clip 3"}
+    mixed = reader(dataset, view, cache_mb=1, caption_mix=CaptionMix(dense=0, short=1))
+    for purpose in ("validate", "fixed"):
+        assert set(captions(mixed, 3, purpose=purpose)) == {"grey clip 3"}
 
 
 def test_a_sample_that_cannot_be_decoded_is_named(dataset: Path) -> None:

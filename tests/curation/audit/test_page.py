@@ -1,49 +1,21 @@
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from curation import storage
-from curation.audit.gallery import headline, within_budget
+from curation.audit.gallery import headline
 from curation.audit.ledger import Rule, join_tables
-from curation.audit.markup import clock, duration, element, number
 from curation.audit.page import write_page
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+from tests.pages import Outline, low_contrast, needs_browser, read, rendered, without_policy
 
 HOSTILE_TEXT = """SALE</p><script>own('text')</script>\nEXIT"""
 
 Tables = dict[str, pa.Table | None]
 Write = Callable[[str, Tables, pa.Table], None]
-
-
-class Outline(HTMLParser):
-    """Tags, links and text of a page, as any parser sees them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def read(url: str) -> str:
-    return Path(url).read_text("utf-8")
 
 
 def test_hostile_names_and_captions_stay_text(dataset: str, tables: Tables):
@@ -96,17 +68,6 @@ def test_three_of_five_keyframes_are_shown(dataset: str):
     ] * 2
 
 
-def test_pictures_keep_within_their_budget():
-    frames = {c: [{"position": p, "jpeg": b"x" * 10} for p in (0, 0.5, 1)] for c in "abc"}
-    shown = within_budget(frames, max_bytes=45)
-    # the middle one of each first, then what is left goes to the first clip
-    assert {c: [row["position"] for row in rows] for c, rows in shown.items()} == {
-        "a": [0, 0.5],
-        "b": [0.5],
-        "c": [0.5],
-    }
-
-
 def test_page_tells_what_later_stages_found(
     tmp_path: Path, rich: Tables, keyframes: pa.Table, write_dataset: Write
 ):
@@ -148,50 +109,11 @@ def test_no_dataset_is_the_users_mistake(tmp_path: Path):
         write_page(str(tmp_path / "nothing"))
 
 
-def test_element_escapes_text_and_attributes():
-    assert (
-        element("a", "<b>&\0", title='"><i>')
-        == '<a title="&quot;&gt;&lt;i&gt;">&lt;b&gt;&amp;\ufffd</a>'
-    )
-    assert (
-        element("p", [element("b", "x"), None, 3], hidden=True, id=None)
-        == "<p hidden><b>x</b>3</p>"
-    )
-
-
-def test_numbers_are_legible():
-    assert [duration(h) for h in (1.5, 0.5, 0.005, None)] == [
-        "1.50 h",
-        "30.0 min",
-        "18.0 s",
-        "0.0 s",
-    ]
-    assert [clock(s) for s in (0, 65.25, 3725.999)] == ["0:00.00", "1:05.25", "1:02:06.00"]
-    assert [number(x) for x in (0.123456, 12345.6, 3.0, None, float("nan"))] == [
-        "0.1235",
-        "12,346",
-        "3",
-        "null",
-        "null",
-    ]
-
-
-def rendered(page: Path, tmp_path: Path) -> str:
-    """The document after a real browser has run it."""
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    flags += "--disable-background-networking --disable-component-update --disable-sync --dump-dom"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    assert CHROMIUM is not None
-    command = [CHROMIUM, *flags.split(), profile, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@needs_browser
 def test_a_browser_runs_the_page_and_nothing_that_the_data_brought(dataset: str, tmp_path: Path):
     page = read(write_page(dataset))
     # without the policy, so that escaping alone is what holds; then the last reason's button
-    bare, count = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    assert count == 1
+    bare = without_policy(page)
     own = "<script>function own(what) { document.body.dataset.owned = what; }</script>"
     press = """<script>
         const button = [...document.querySelectorAll('.reasons button')].at(-1);
@@ -212,7 +134,7 @@ def test_a_browser_runs_the_page_and_nothing_that_the_data_brought(dataset: str,
     assert json.loads(title[1]) == {"reason": "too_dark", "shown": ["rejected"] * 3, "open": True}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@needs_browser
 def test_the_policy_lets_the_pages_own_script_run_and_no_other(dataset: str, tmp_path: Path):
     page = read(write_page(dataset))
     copy = tmp_path / "copy.html"
@@ -221,6 +143,12 @@ def test_the_policy_lets_the_pages_own_script_run_and_no_other(dataset: str, tmp
     found = rendered(copy, tmp_path)
     assert "7 of 7 clips in this gallery" in found
     assert "<body data-owned" not in found
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_everything_can_be_read(dataset: str, tmp_path: Path, dark: bool):
+    assert low_contrast(read(write_page(dataset)), tmp_path, dark=dark) == []
 
 
 def test_page_of_a_dataset_on_object_storage(

@@ -63,4 +63,4 @@ def test_a_sample_tells_numbers_of_its_own_clip_and_no_others(tmp_path: Path) ->
         "luma_mean_pct": 40.0, "aesthetic": 5.5, "is_still": True, "embedding_mean_norm": 0.75,
     }  # fmt: skip
     assert (told["clip_id"], told["video_id"], told["num_frames"]) == ("a", "v", 9)
-    assert told["captions"] == {"vlm": "A boat."} and sample.txt == b"A boat."
+    assert told["captions"] == {"dense": "A boat."} and sample.txt == b"A boat."

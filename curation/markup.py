@@ -9,8 +9,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from curation.audit.ledger import Rule
-
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -122,19 +120,3 @@ def fact(value: float | str | bool | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else number(value)
-
-
-def keeps(rule: Rule) -> str:
-    """What a rule keeps, in words."""
-    low, high = rule.minimum, rule.maximum
-    if rule.allowed is not None or rule.denied is not None:
-        span = ", ".join(rule.allowed) if rule.allowed is not None else "any word"
-        span += f" but {', '.join(rule.denied)}" if rule.denied else ""
-    elif low is None and high is None:
-        span = "any value"
-    elif high is None:
-        span = f"{number(low)} or more"
-    else:
-        span = f"{number(high)} or less" if low is None else f"{number(low)} to {number(high)}"
-    nulls = {"keep": ", nulls kept", "reject": ", nulls rejected"}.get(rule.null, "")
-    return f"keeps {span}{nulls}"
