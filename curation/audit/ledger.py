@@ -43,6 +43,14 @@ COLUMNS = {
             ("caption_error", pa.string()),
         ]
     ),
+    "verify": pa.schema(
+        [
+            ("clip_id", pa.string()),
+            ("caption_language", pa.string()),
+            ("caption_camera_conflict", pa.string()),
+            ("verify_note", pa.string()),
+        ]
+    ),
     "shard": pa.schema(
         [
             ("clip_id", pa.string()),
@@ -57,14 +65,20 @@ COLUMNS = {
 }
 """The tables, with the columns that are asked for by name; `samples` is shards/index.parquet."""
 
-MEASURING = ("clips", "aesthetics", "embed", "text", "dedup", "captions")
+MEASURING = ("clips", "aesthetics", "embed", "text", "dedup", "captions", "verify")
 """Tables whose numeric columns are measurements of a clip."""
 
-NOTES = {"aesthetics": "aesthetic_note", "embed": "embed_note", "text": "text_note"}
+NOTES = {
+    "aesthetics": "aesthetic_note",
+    "embed": "embed_note",
+    "text": "text_note",
+    "verify": "verify_note",
+}
 """Where a table says why its columns are null."""
 
 PLACES = {"start_frame", "end_frame", "start_s", "end_s", "phash_start_look", "cluster"}
-"""Numbers that say where a clip lies, not what it is like."""
+PLACES |= {"caption_attempts", "prompt_tokens", "answer_tokens"}
+"""Numbers that say where a clip lies or what it cost, not what it is like."""
 
 NAMES = {"clip_id", "video_id", "uri", "reject", "error"}
 """Words that name a clip or its fate, not what it is like."""
@@ -201,10 +215,20 @@ def _clips(tables: Mapping[str, pa.Table], owners: Mapping[str, str]) -> pa.Tabl
     # a second row for the same clip is an error that the checks report; it must not multiply clips
     joins = [
         f"LEFT JOIN (SELECT DISTINCT ON (clip_id) * FROM {name}) AS {name}_ USING (clip_id)"
-        for name in ("aesthetics", "embed", "text", "dedup", "filter", "captions", "shard")
+        for name in (
+            "aesthetics",
+            "embed",
+            "text",
+            "dedup",
+            "filter",
+            "captions",
+            "verify",
+            "shard",
+        )
     ]
     measures = [f"{owner}_.{_quoted(c)}" for c, owner in owners.items() if owner != "clips"]
     texts = [f"captions_.{c}" for c in COLUMNS["captions"].names if c != "clip_id"]
+    texts += ["verify_.caption_language", "verify_.caption_camera_conflict"]
     texts += [f"{table}_.{note}" for table, note in NOTES.items()]
     keepers = {"dup": "dedup_.dup_of", "sem": "dedup_.sem_of"}
     is_copy = {kind: f"nullif({of}, clips.clip_id)" for kind, of in keepers.items()}

@@ -182,6 +182,18 @@ def test_a_ruled_column_comes_first(ledger: Ledger):
     assert "start_s" not in ledger.measures
 
 
+def test_checks_of_captions_are_measures_and_costs_are_not(tables: Tables):
+    ids = ["c1", "c2"]
+    checks = {"caption_uncertain": [0, 3], "caption_language": ["en", "fr"]}
+    tables["verify"] = pa.table({"clip_id": ids} | checks)
+    tables["captions"] = pa.table({"clip_id": ids, "prompt_tokens": [900, 800]})
+    ledger = join_tables(tables)
+    assert ledger.owners["caption_uncertain"] == "verify"
+    assert "prompt_tokens" not in ledger.measures
+    found = {row["clip_id"]: row["caption_language"] for row in ledger.clips.to_pylist()}
+    assert (found["c1"], found["c2"]) == ("en", "fr")
+
+
 def test_words_are_counted_by_verdict(rich: Tables, rules: list[Rule]):
     ledger = join_tables(rich, rules=rules)
     assert {"camera_motion", "is_soft"} <= set(ledger.words)
