@@ -22,6 +22,7 @@ from curation.stages.filter import Rule, judge
 from curation.stages.look import Look
 from curation.stages.scan import Scan
 from curation.stages.split import Split
+from curation.stages.text import Text
 from curation.stages.triage import Triage
 from curation.stages.verdict import Verdict
 
@@ -132,8 +133,9 @@ def _pass(stage: Scan, source: pa.Table, verdict: dict[str, Any] | None) -> Tabl
 
 
 def _kept(tables: Tables, rules: list[Rule]) -> dict[str, dict[str, Any]]:
-    """The clips that filter keeps by the rules on columns of split."""
-    clips = tables["clips"]
+    """The clips that filter keeps by the rules on columns of split and text."""
+    read = Text().run({name: tables[name] for name in Text.reads})["text"].drop(["error"])
+    clips = tables["clips"].join(read, "clip_id")
     known = [rule for rule in rules if rule.column in clips.column_names]
     keep = judge(clips, known)["keep"].to_pylist()
     return {c["clip_id"]: c for c, is_kept in zip(clips.to_pylist(), keep, strict=True) if is_kept}

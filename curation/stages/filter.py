@@ -39,6 +39,10 @@ OF_CAPTIONS: dict[str, tuple[str, ...]] = {
         *("caption_fields", "caption_original", "caption_error", "caption_chars"),
         *("caption_attempts", "prompt_tokens", "answer_tokens"),
     ),
+    "rewrites": (
+        *("caption_rewritten", "rewrite_error", "rewrite_model"),
+        *("rewrite_prompt_tokens", "rewrite_answer_tokens"),
+    ),
     "verify": (
         *("caption_words", "caption_short_words", "caption_stock_phrases", "caption_opinions"),
         *("caption_mentions_medium", "caption_uncertain", "caption_repetition"),

@@ -60,6 +60,7 @@ LOOKS = pa.schema(
         "length_s": pa.float64(),
         "num_frames": pa.int64(),
         "change_pct": pa.float32(),  # mean luma difference to the next look; null for the last
+        "local_change_pct": pa.float32(),  # the same where it is largest, 1/16 of the width across
         # most that was coded in a second, keyframes apart, of what a keyframe of the source takes
         "coded_pct": pa.float32(),
         # keyframes apart, of the larger keyframe at its ends, or of half of what one of the source
@@ -73,6 +74,9 @@ LOOKS = pa.schema(
 PICTURES = pa.schema(
     {"video_id": pa.string(), "frame": pa.int64(), "time_s": pa.float64(), "jpeg": pa.binary()}
 )
+
+
+PLACE_PX = 8  # of the small picture
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def look(
     cv2.setNumThreads(1)  # one task, one core
     keys = KeyPass(source, every_s=every_s)
     found: list[tuple[Key, Glance]] = []
-    changes: list[float] = []
+    changes: list[dict[str, float]] = []
     jpegs: list[bytes] = []
     display, before = (0, 0), None
     for key in keys:
@@ -172,7 +176,7 @@ def look(
         planes = small_planes(key.picture, size=small_size(*display), rotation=rotation)
         picture = Picture(len(found), key.time_s, planes, before=before, frame=key.picture)
         if before is not None:
-            changes.append(100 * picture.change / 255)
+            changes.append(_changes(before, picture))
         found.append((Key(key.packet, key.pts, key.time_s, None), glance(picture)))
         if pictures:
             jpegs.append(jpeg(key.picture, display=display, rotation=rotation))
@@ -182,8 +186,9 @@ def look(
     if not stamps or stamps != sorted(stamps):
         raise Untold("no keyframes to be shown in order")
     looks = stretches(keys, [key for key, _ in found], num_pixels=display[0] * display[1])
-    for row, (_, measures), change in zip(looks, found, [*changes, None], strict=True):
-        row |= measures._asdict() | {"change_pct": change}
+    last_one = {"change_pct": None, "local_change_pct": None}
+    for row, (_, measures), change in zip(looks, found, [*changes, last_one], strict=True):
+        row |= measures._asdict() | change
     first, last = min(keys.pts), max(keys.pts) + keys.last_ticks
     facts = {
         "width": display[0],
@@ -193,6 +198,17 @@ def look(
         "end_s": last * keys.time_base,
     }
     return facts, looks, jpegs
+
+
+def _changes(before: Picture, picture: Picture) -> dict[str, float]:
+    """Luma differences in percent of full scale; in the places a sensor's noise is averaged away."""
+    scale = 1 / PLACE_PX
+    places = [
+        cv2.resize(one.luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for one in (before, picture)
+    ]
+    local = float(cv2.absdiff(*places).max())
+    return {"change_pct": 100 * picture.change / 255, "local_change_pct": 100 * local / 255}
 
 
 def _score(looks: list[dict[str, Any]], jpegs: list[bytes], stage: Aesthetics) -> None:

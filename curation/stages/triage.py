@@ -61,6 +61,7 @@ OF_STRETCH = ("still_s",)
 """Columns that describe what follows a look: no second look is needed."""
 STILL_CHANGE_PCT = 0.4  # one level of 255: a still picture coded twice
 STILL_CODED_PCT = 5.0  # a second of x264 or VP9 repeating a picture takes 0.5 to 4
+STILL_LOCAL_PCT = 1.6  # four levels: what a sensor's noise and coarse coding leave in a place
 SAME_CODED_PCT = 20.0  # the first second after a cut refines the picture
 
 
@@ -134,7 +135,10 @@ class Triage(Stage):
             return row | {"stretches": []}
         pictures, original = copies.get(source["video_id"], (np.zeros(len(looks), np.int32), None))
         columns = {name: looks[name] for name in looks.column_names}
-        looks = pa.table(columns | {"still_s": still_s(looks), "duplicate_pictures": pictures})
+        looks = pa.table(
+            columns
+            | {"still_s": still_s(looks, unseen_s=self.unseen_s), "duplicate_pictures": pictures}
+        )
         reasons = self._long_enough(self.reasons(looks), looks)
         stretches = _stretches(source, looks, reasons)
         lost = [s for s in stretches if s["reject"]]
@@ -227,15 +231,18 @@ def by_video(looks: pa.Table) -> dict[str, pa.Table]:
     return {ids[start]: looks.slice(start, end - start) for start, end in _runs(ids)}
 
 
-def still_s(looks: pa.Table) -> np.ndarray:
+def still_s(looks: pa.Table, *, unseen_s: float) -> np.ndarray:
     """(looks,) seconds for which the picture stands still about each look's stretch; 0 where it
     moves.
     """
-    coded, change, length_s = (
-        looks[name].to_numpy() for name in ("coded_pct", "change_pct", "length_s")
+    coded, length_s = (looks[name].to_numpy() for name in ("coded_pct", "length_s"))
+    change, local = (
+        np.nan_to_num(looks[name].to_numpy().astype(np.float64), nan=np.inf)
+        for name in ("change_pct", "local_change_pct")
     )
-    same = np.nan_to_num(change.astype(np.float64), nan=np.inf) <= STILL_CHANGE_PCT
-    still = (coded <= STILL_CODED_PCT) | (same & (coded <= SAME_CODED_PCT))
+    still = (coded <= STILL_CODED_PCT) | ((change <= STILL_CHANGE_PCT) & (coded <= SAME_CODED_PCT))
+    still |= (local <= STILL_LOCAL_PCT) & (length_s <= unseen_s)
+    still[1:][-1:] |= still[:-1][-1:] & (length_s[-1:] <= unseen_s)  # no look ends the last one
     found = np.zeros(len(still))
     for start, end in _runs(still.tolist()):
         if still[start]:
@@ -314,7 +321,16 @@ FIRST_LOOK_COLUMNS = [
     *("start_s", "end_s", "untriaged"),
 ]
 LOOK_COLUMNS = [
-    *("video_id", "pts", "frame", "time_s", "length_s", "change_pct", "coded_pct"),
+    *(
+        "video_id",
+        "pts",
+        "frame",
+        "time_s",
+        "length_s",
+        "change_pct",
+        "local_change_pct",
+        "coded_pct",
+    ),
     *("largest_packet_pct", "second_packet_pct", "early_packet_pct", "is_due"),
     *("phash", "phash_seen"),
     *(column for column in COLUMNS if column not in ("still_s", "duplicate_pictures")),

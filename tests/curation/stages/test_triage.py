@@ -235,6 +235,24 @@ def test_a_cameras_noise_between_near_looks_hides_no_shot(tmp_path: Path) -> Non
     assert triaged(tmp_path, unseen_s=0.5)[0]["film.mp4"]["rejected_frames"] == 0
 
 
+def test_a_still_scene_is_told_from_a_small_thing_that_moves_in_a_cameras_noise(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(1)
+    scene = good(1, 8)[:1].astype(int).repeat(192, axis=0)
+    options = {"g": "24", "sc_threshold": "0", "b": "3M", "maxrate": "3M", "bufsize": "3M"}
+    for name, step in (("still.mp4", 0), ("moving.mp4", 1)):
+        film = scene.copy()
+        for t in range(192):  # a twelfth of the width and of the height
+            film[t, 60:75, 20 + step * t : 46 + step * t] = 240
+        noisy = film + rng.normal(0, 2, (192, 180, 320, 1))
+        noisy = np.clip(noisy, 0, 255).astype(np.uint8)
+        write_video(tmp_path / name, noisy, options=options)
+    found, _ = triaged(tmp_path)
+    assert found["still.mp4"]["reject"] == "triage_still"
+    assert found["moving.mp4"]["rejected_frames"] == 0
+
+
 def test_other_thresholds_need_no_decoding(tmp_path: Path) -> None:
     film = np.concatenate([blurred(1, 8), good(2, 4)])
     path = write_video(tmp_path / "film.mp4", film, options={"g": "48"})
