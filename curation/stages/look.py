@@ -201,7 +201,7 @@ def look(
 
 
 def _changes(before: Picture, picture: Picture) -> dict[str, float]:
-    """Luma differences in percent of full scale; in the places a sensor's noise is averaged away."""
+    """Luma differences in percent of full scale; in places a sensor's noise is averaged away."""
     scale = 1 / PLACE_PX
     places = [
         cv2.resize(one.luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
