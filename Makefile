@@ -5,6 +5,9 @@ CONFIG ?= configs/curation/demo.yaml
 TARGETS ?= configs/curation/targets/published.yaml
 CAPTION_CONFIG ?= configs/captioning/demo.yaml
 VERIFY_CONFIG ?=
+REWRITE_CONFIG ?= configs/captioning/rewrite.yaml
+VQA_CONFIG ?= configs/captioning/vqa.yaml
+EXPAND_CONFIG ?=
 TRAIN_CONFIG ?= configs/training/demo.yaml
 RUN ?= demo/run
 MODEL ?= Qwen/Qwen3-VL-8B-Instruct
@@ -12,7 +15,10 @@ PORT ?= 8100
 EACH ?= 10
 PYTHON ?= python3
 LAST ?= $(RUN)/checkpoints/last.ckpt
-export PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy green sea from left to right under a pale, cloudy sky.", "Orange fish with white bands swim to the left over a coral reef. Bubbles rise, and rays of light fall through the blue water.", "Green farmland with a winding river and scattered trees, seen from the air. The camera turns slowly and comes closer while the shadows of clouds pass over the fields.", "Red, orange and yellow leaves fall and tumble in front of a blurred golden autumn wood."]
+PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy green sea from left to right under a pale, cloudy sky.", "Orange fish with white bands swim to the left over a coral reef. Bubbles rise, and rays of light fall through the blue water.", "Green farmland with a winding river and scattered trees, seen from the air. The camera turns slowly and comes closer while the shadows of clouds pass over the fields.", "Red, orange and yellow leaves fall and tumble in front of a blurred golden autumn wood."]
+# as it was typed: $ and quotes are the prompt's own
+override PROMPT := $(value PROMPT)
+export PROMPT
 SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
@@ -22,7 +28,7 @@ CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--wor
 VERIFY_ON = $(if $(VERIFY_CONFIG),--config "$(VERIFY_CONFIG)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption verify review-captions shard audit train sample \
+.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
 	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
 
 help: ## list the targets
@@ -58,8 +64,14 @@ targets: .venv/.ready ## what each published training recipe would reject of the
 caption: .venv/.ready ## captions of the clips that filter kept (CAPTION_CONFIG=)
 	$(PY) -m captioning caption $(CAPTION_ON)
 
+rewrite: .venv/.ready ## a short text of every caption, by a language model at an endpoint (REWRITE_CONFIG=)
+	$(PY) -m captioning rewrite --config "$(REWRITE_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
+
 verify: .venv/.ready ## checks of the captions: wording, language, camera, CLIP similarity (VERIFY_CONFIG=)
 	$(PY) -m captioning verify $(VERIFY_ON)
+
+vqa: .venv/.ready ## does the clip show what each field of its caption says, asked of a model (VQA_CONFIG=)
+	$(PY) -m captioning vqa --config "$(VQA_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 review-captions: .venv/.ready ## $(DATA)/audit/captions.html: frames, every text and its checks, the worst clips first (COUNT=)
 	$(PY) -m captioning review --data "$(DATA)" $(if $(COUNT),--count $(COUNT))
@@ -86,8 +98,8 @@ serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment
 train: .venv/.ready ## train a video DiT on the shards (TRAIN_CONFIG=, RUN=; RESUME=1 goes on from the last checkpoint)
 	OMP_WAIT_POLICY=passive $(PY) -m training fit --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" $(if $(RESUME),--ckpt_path "$(LAST)")
 
-sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/samples
-	$(PY) -m training sample --config "$(TRAIN_CONFIG)" --ckpt "$(LAST)" --prompt "$$PROMPT" --output "$(RUN)/samples" $(SAMPLE)
+sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/samples (EXPAND_CONFIG= has it written out by a language model first)
+	$(if $(EXPAND_CONFIG),PROMPT="$$($(PY) -m captioning expand --config "$(EXPAND_CONFIG)" --prompt="$$PROMPT")" && )$(PY) -m training sample --config "$(TRAIN_CONFIG)" --ckpt "$(LAST)" --prompt="$$PROMPT" --output "$(RUN)/samples" $(SAMPLE)
 
 evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise
 	$(PY) -m training validate --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" --ckpt_path "$(LAST)"
@@ -126,6 +138,9 @@ demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training ->
 
 test: .venv/.ready ## the tests, on two cores, without a GPU or network
 	$(PY) -m pytest -m "not vllm and not slow and not gpu" $(TESTS)
+
+bench-captions: .venv/.ready ## the client's cost at a running server, beside a plain loop (CAPTION_CONFIG=, DATA=)
+	$(PY) -m captioning bench --config "$(CAPTION_CONFIG)" --data "$(DATA)"
 
 test-vllm: .venv-vllm/ready ## captions of real clips by a real vLLM server with a tiny model
 	DAILIES_REQUIRE_VLLM=1 $(PY) -m pytest -m vllm tests/captioning

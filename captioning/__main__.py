@@ -1,7 +1,8 @@
 """python -m captioning COMMAND: the only place that parses.
 
-caption describes every clip that the filter found eligible, verify checks the captions, review
-shows them on a page, serve runs vLLM in its own environment, install makes that environment.
+caption describes every clip that the filter found eligible, rewrite shortens the captions, verify
+checks them, review shows them on a page, expand writes prompts for sampling out in their form,
+bench times caption, serve runs vLLM in its own environment, install makes that environment.
 """
 
 import sys
@@ -9,13 +10,17 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
+from captioning.bench import bench
 from captioning.describe import Describe
 from captioning.driver import caption
+from captioning.expand import Expand, as_json, expand, parse, report
 from captioning.install import Device, install
 from captioning.review.page import write_review
 from captioning.review.severity import Limits
+from captioning.rewrite import Rewrite, rewrite
 from captioning.serve import Server, serve
 from captioning.verify import Verify, verify
+from captioning.vqa import Vqa, vqa
 from curation.stage import Abort
 
 PROGRAM = "python -m captioning"
@@ -33,12 +38,32 @@ def build_parser() -> ArgumentParser:
     describe.add_class_arguments(Describe)
     commands.add_subcommand("caption", describe)
 
+    shorter = _command("Make a short text of every caption by a language model.")
+    shorter.add_argument("--config", action="config", help="YAML with any of the options below")
+    shorter.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    shorter.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    shorter.add_class_arguments(Rewrite)
+    commands.add_subcommand("rewrite", shorter)
+
+    longer = _command("Write prompts out in the form of the training captions.")
+    longer.add_argument("--config", action="config", help="YAML with any of the options below")
+    longer.add_argument("--prompt", type=str, required=True, help="text, or a JSON list of texts")
+    longer.add_class_arguments(Expand)
+    commands.add_subcommand("expand", longer)
+
     checks = _command("Check every caption: wording, language, camera, and CLIP where weights are.")
     checks.add_argument("--config", action="config", help="YAML with any of the options below")
     checks.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
     checks.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
     checks.add_class_arguments(Verify)
     commands.add_subcommand("verify", checks)
+
+    second = _command("Ask of every field of a caption whether the clip shows that.")
+    second.add_argument("--config", action="config", help="YAML with any of the options below")
+    second.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    second.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    second.add_class_arguments(Vqa)
+    commands.add_subcommand("vqa", second)
 
     look = _command("Write a page to look at the captions, the worst first.")
     look.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
@@ -49,6 +74,13 @@ def build_parser() -> ArgumentParser:
     look.add_class_arguments(Limits)
     commands.add_subcommand("review", look)
 
+    timing = _command("Time the stage caption beside a plain loop at a running server.")
+    timing.add_argument("--config", action="config", help="YAML as for caption")
+    timing.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    timing.add_argument("--clips", type=int, default=48, help="at most so many")
+    timing.add_class_arguments(Describe)
+    commands.add_subcommand("bench", timing)
+
     server = _command("Run vLLM in its own environment until this is stopped.")
     server.add_argument("--config", action="config", help="YAML with any of the options below")
     server.add_class_arguments(Server)
@@ -57,6 +89,7 @@ def build_parser() -> ArgumentParser:
     installer = _command("Make the environment of vLLM, or finish making it.")
     installer.add_argument("--env", type=Path, default=Path(".venv-vllm"), help="its folder")
     installer.add_argument("--device", type=Device | None, default=None, help="default: as here")
+    installer.add_argument("--ray", action="store_true", help="with Ray Serve, for a cluster")
     commands.add_subcommand("install", installer)
     return parser
 
@@ -70,16 +103,30 @@ def run(command: str, options: Namespace) -> None:
     if command == "caption":
         data, workers = knobs.pop("data"), knobs.pop("workers")
         caption(Describe(**knobs), data=data, workers=workers)
+    elif command == "rewrite":
+        data, workers = knobs.pop("data"), knobs.pop("workers")
+        rewrite(Rewrite(**knobs), data=data, workers=workers)
+    elif command == "expand":
+        prompts = parse(knobs.pop("prompt"))
+        found = expand(Expand(**knobs), prompts)
+        print(report(found), file=sys.stderr)
+        print(as_json(found))
     elif command == "verify":
         data, workers = knobs.pop("data"), knobs.pop("workers")
         verify(Verify(**knobs), data=data, workers=workers)
+    elif command == "vqa":
+        data, workers = knobs.pop("data"), knobs.pop("workers")
+        vqa(Vqa(**knobs), data=data, workers=workers)
     elif command == "review":
         shown = {name: knobs.pop(name) for name in ("data", "count", "output")}
         print(write_review(**shown, limits=Limits(**knobs)))
+    elif command == "bench":
+        data, clips = knobs.pop("data"), knobs.pop("clips")
+        bench(Describe(**knobs), data=data, clips=clips)
     elif command == "serve":
         serve(Server(**knobs))
     else:
-        install(knobs["env"], device=knobs["device"])
+        install(knobs["env"], device=knobs["device"], ray=knobs["ray"])
 
 
 def main(arguments: list[str] | None = None) -> int:

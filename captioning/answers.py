@@ -9,7 +9,7 @@ A worker writes what it has in files of a few answers, whole or not at all, so t
 seconds of work; when the stage is done they become one.
 """
 
-import time
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,7 +31,7 @@ ANSWERS = pa.schema(
         "answer_tokens": pa.int64(),
     }
 )
-FLUSH_ROWS, FLUSH_S = 32, 5.0
+FLUSH_ROWS, FLUSH_S = 32, 3.0  # whichever comes first
 SMALL_BYTES = 8 << 20  # files below are joined
 
 
@@ -41,7 +41,6 @@ class Journal:
     def __init__(self, url: str | None) -> None:
         self.url = url
         self.rows: list[dict[str, Any]] = []
-        self.written = time.monotonic()
 
     def __enter__(self) -> "Journal":
         return self
@@ -51,13 +50,19 @@ class Journal:
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if len(self.rows) >= FLUSH_ROWS or time.monotonic() - self.written >= FLUSH_S:
+        if len(self.rows) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         if self.url is not None and self.rows:
             _write(self.url, pa.Table.from_pylist(self.rows, schema=ANSWERS))
-        self.rows, self.written = [], time.monotonic()
+        self.rows = []
+
+    async def flush_regularly(self) -> None:
+        """For as long as this runs."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            self.flush()
 
 
 def load(url: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:

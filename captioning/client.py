@@ -194,7 +194,7 @@ class Client:
 
     def _is_down(self, server: _Server, error: "APIError") -> None:
         if server.is_up:
-            print(f"caption: {server.url} does not answer ({words(error)}); waiting", flush=True)
+            print(f"{server.url} does not answer ({words(error)}); waiting", flush=True)
             server.revival = asyncio.create_task(self._revive(server))
 
     async def _revive(self, server: _Server) -> None:
@@ -210,7 +210,7 @@ class Client:
                 if time.monotonic() >= until:
                     raise self._abort(error, server) from error
             await asyncio.sleep(min(REVIVAL_POLL_S, self.endpoint.backoff_s))
-        print(f"caption: {server.url} answers again", flush=True)
+        print(f"{server.url} answers again", flush=True)
         server.revival = None
 
     async def _request(self, server: _Server, request: Request) -> Reply:

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from captioning import measured, sidecar, vlm
-from captioning.answers import Journal
+from captioning.asking import MAY_PASS, ask_all, spending
 from captioning.client import Client
-from captioning.endpoint import Endpoint, Refused
+from captioning.endpoint import Endpoint
 from captioning.frames import FrameReader, Frames, Shown
 from captioning.vlm import Model
 from curation import storage
@@ -43,9 +43,8 @@ CAPTIONS = pa.schema(
         "error": pa.string(),  # the clip could not be worked on; the next run tries again
     }
 )
-AHEAD = 4  # clips whose frames are read before there is room at a server
 # what stands against a clip for this run only: the footage or a server may be back by the next
-LATER = {storage.VANISHED, "unreadable", "source_changed", "vlm_no_answer", "vlm_server_error"}
+LATER = {storage.VANISHED, "unreadable", "source_changed", *MAY_PASS}
 
 Source = Literal["vlm", "sidecar", "measured"]
 Row = dict[str, Any]
@@ -145,13 +144,8 @@ class Describe(Stage):
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         """Tokens per second, and the money spent and to be spent."""
-        parts = []
-        if tokens := sum(tally.values()):
-            parts.append(f"{tokens / seconds:,.0f} tokens/s")
-        if self.server.usd_per_hour and share:
-            spent = seconds / 3600 * self.server.usd_per_hour
-            parts.append(f"${spent:.2f} spent, ${spent / share - spent:.2f} to go")
-        return ", ".join(parts)
+        price = self.server.usd_per_hour
+        return spending(tally, usd_per_hour=price, seconds=seconds, share=share)
 
 
 def _add(row: Row, given: Given, *, source: Source) -> None:
@@ -197,55 +191,34 @@ def from_measures(row: Row) -> Given:
 
 
 async def from_model(rows: list[Row], stage: Describe) -> list[Given]:
-    """The model's captions: those that are kept, and the others asked for, as many at once as the
-    servers take, while the frames of the next clips are read.
-    """
-    answers = {row["key"]: row["answer"] for row in rows if row["answer"]}
-    refused: dict[str, str] = {}
-    frames = read_frames([row for row in rows if row["key"] not in answers], stage.vlm.frames)
-    tasks: set[asyncio.Task[None]] = set()
+    """The model's captions: those that are kept, and the others asked for."""
+    kept = {row["key"]: row["answer"] for row in rows if row["answer"]}
+    missing = [row for row in rows if row["key"] not in kept]
+    unread: dict[str, str] = {}
 
-    async def one(row: Row, shown: Shown) -> None:
-        camera = row.get("camera_motion")
-        try:
-            answer = await vlm.ask(client, stage.vlm, shown, camera=camera)
-        except Refused as error:
-            refused[row["key"]] = str(error)
-            return
-        ids = {"key": row["key"], "clip_id": row["clip_id"], "model": stage.vlm.model}
-        answers[row["key"]] = answer | ids
-        journal.add(answers[row["key"]])
+    def read() -> Iterator[tuple[str, tuple[Row, Shown]]]:
+        for row, shown in read_frames(missing, stage.vlm.frames):
+            if isinstance(shown, str):
+                unread[row["key"]] = shown
+            else:
+                yield row["key"], (row, shown)
 
-    with Journal(stage.answers) as journal:
-        async with Client(stage.vlm.model, stage.server) as client:
-            try:
-                while (item := await asyncio.to_thread(next, frames, None)) is not None:
-                    row, shown = item
-                    if isinstance(shown, str):
-                        refused[row["key"]] = shown
-                        continue
-                    tasks.add(asyncio.create_task(one(row, shown)))
-                    tasks = await _room(tasks, limit=client.room + AHEAD)
-                await _room(tasks, limit=1)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+    async def ask(client: Client, item: tuple[Row, Shown]) -> Row:
+        row, shown = item
+        answer = await vlm.ask(client, stage.vlm, shown, camera=row.get("camera_motion"))
+        return answer | {"clip_id": row["clip_id"]}
+
+    answers, refused = await ask_all(
+        read(), ask, model=stage.vlm.model, server=stage.server, kept=stage.answers
+    )
+    answers |= kept
+    refused |= unread
     return [
         _given(answers[row["key"]], stage.vlm)
         if row["key"] in answers
         else Given(error=refused[row["key"]])
         for row in rows
     ]
-
-
-async def _room(tasks: "set[asyncio.Task[None]]", *, limit: int) -> "set[asyncio.Task[None]]":
-    """Wait until fewer than `limit` tasks are left. Raises what one of them raised."""
-    while len(tasks) >= limit:
-        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    return tasks
 
 
 def _given(answer: Row, model: Model) -> Given:

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from captioning import answers, sidecar
-from captioning.client import Client
+from captioning.asking import check_servers
 from captioning.describe import Describe
 from curation import dataset, pipeline, storage
 from curation.clip import hash_128
-from curation.stage import Unit
+from curation.stage import Stage, Unit
 
 CLIPS_PER_UNIT = 256
 VIDEOS_PER_UNIT = 8  # on average, where they have few clips each
@@ -42,13 +42,23 @@ def caption(stage: Describe, *, data: str, workers: int | None = None) -> dict[s
     if missing and "vlm" in stage.sources:
         print(estimate(stage, missing), flush=True)
         # before any work: a server that is down or serves another model is one sentence, not a run
-        asyncio.run(_check(stage, missing))
+        most = max(_prompt_tokens(stage, clip) for clip in missing) + stage.vlm.max_tokens
+        asyncio.run(check_servers(stage.vlm.model, stage.server, needs_tokens=most))
     record = pipeline.run(stage, found, data=data, workers=workers)
     if "vlm" in stage.sources:
         answers.compact(kept)
     if found:
         print(summary(dataset.load(data, "captions")), flush=True)
     return record
+
+
+def check_captions(stage: Stage, *, data: str) -> None:
+    """Raise ValueError where a stage that reads `captions` cannot run. That no clip was eligible,
+    so that there are none, is no error.
+    """
+    writer = dataset.manifest_of(data, "captions")
+    none = writer is not None and writer["status"] == "complete" and not writer["units"]
+    pipeline.check([stage], data=data, given=frozenset({"captions"} if none else ()))
 
 
 def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any]]]:
@@ -125,12 +135,6 @@ def _key(stage: Describe, clips: list[dict[str, Any]]) -> str:
         for uri in sorted({clip["uri"] for clip in clips}):
             beside += sidecar.versions(uri)
     return stage.unit_key(*(clip["clip_id"] for clip in clips), *beside)
-
-
-async def _check(stage: Describe, missing: list[dict[str, Any]]) -> None:
-    most = max(_prompt_tokens(stage, clip) for clip in missing) + stage.vlm.max_tokens
-    async with Client(stage.vlm.model, stage.server) as client:
-        await client.check(needs_tokens=most)
 
 
 def _prompt_tokens(stage: Describe, clip: dict[str, Any]) -> int:

@@ -76,11 +76,12 @@ def parse(text: str) -> Caption:
             raise CaptionError("vlm_garbage", f"{name} {problem}")
         values[name] = clean(value)
     for name, least, most in (("short", 1, SHORT_WORDS), ("dense", *DENSE_WORDS)):
-        _check_length(name, values[name], least=least, most=most)
+        check_length(name, values[name], least=least, most=most)
     return caption.model_copy(update=values)
 
 
-def _check_length(name: str, text: str, *, least: int, most: int) -> None:
+def check_length(name: str, text: str, *, least: int, most: int) -> None:
+    """Raise CaptionError for far more or fewer words than were asked for, and for loops."""
     words = text.split()
     if len(words) > RUNAWAY * most:
         raise CaptionError("vlm_runaway", f"{name} has {len(words)} words, asked for were {most}")

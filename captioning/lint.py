@@ -16,8 +16,7 @@ from typing import Literal
 
 Kind = Literal["stock_phrases", "opinions", "mentions_medium", "uncertain"]
 
-STOCK_PHRASES = (
-    # a chat model that talks about its answer
+CHAT = (
     r"as an ai",
     r"i(?:'m| am) (?:sorry|unable)",
     r"i (?:cannot|can't)",
@@ -26,6 +25,11 @@ STOCK_PHRASES = (
     r"here(?:'s| is) (?:a|an|the|your) (?:\w+ )?(?:caption|description|summary)",
     r"(?:this|the) (?:description|caption) (?:is|does|includes?|focuses)",
     r"(?:it is|it's) (?:important|worth|interesting) (?:to note|noting|mentioning)",
+)
+"""A chat model that talks about its answer."""
+
+STOCK_PHRASES = (
+    *CHAT,
     # what is not there (VideoX-Fun's third rule)
     r"there (?:is|are) no",
     r"no (?:(?:other|visible|discernible|apparent|additional) )+"
@@ -147,17 +151,20 @@ UNCERTAIN = (
 )
 """Doubt about what is seen: a caption is trained on as a fact."""
 
+
+def _pattern(phrases: Sequence[str]) -> re.Pattern[str]:
+    # a comma or an exclamation mark may end a phrase, after which there is no word boundary
+    return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
+
+
 _LISTS: dict[Kind, Sequence[str]] = {
     "stock_phrases": STOCK_PHRASES,
     "opinions": OPINIONS,
     "mentions_medium": MENTIONS_MEDIUM,
     "uncertain": UNCERTAIN,
 }
-KINDS: dict[Kind, re.Pattern[str]] = {
-    # a comma or an exclamation mark may end a phrase, after which there is no word boundary
-    kind: re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
-    for kind, phrases in _LISTS.items()
-}
+KINDS: dict[Kind, re.Pattern[str]] = {kind: _pattern(phrases) for kind, phrases in _LISTS.items()}
+_CHAT = _pattern(CHAT)
 
 _ONE_CHARACTER_WORDS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_ONE_CHARACTER_WORDS}]|[^\s{_ONE_CHARACTER_WORDS}]+")
@@ -166,7 +173,16 @@ GRAM_WORDS = 4
 
 def hits(kind: Kind, text: str) -> list[str]:
     """The phrases of one kind in the text, as they stand there, in order, none inside another."""
-    return [match.group() for match in KINDS[kind].finditer(text.replace("\u2019", "'"))]
+    return [match.group() for match in KINDS[kind].finditer(_plain_quotes(text))]
+
+
+def begins_with_chat(text: str) -> bool:
+    """Whether a chat model talks to us where the answer should begin."""
+    return _CHAT.match(_plain_quotes(text)) is not None
+
+
+def _plain_quotes(text: str) -> str:
+    return text.replace("\u2019", "'")
 
 
 def words(text: str) -> list[str]:

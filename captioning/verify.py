@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from captioning import agreement, lint
+from captioning.driver import check_captions
 from captioning.language import language
 from captioning.similarity import Weights, embed_texts, find_weights, load_tokenizer
 from curation import dataset, pipeline, storage
@@ -228,10 +229,7 @@ def units(stage: Verify, *, data: str) -> list[Unit]:
 
 def verify(stage: Verify, *, data: str, workers: int | None = None) -> dict[str, Any]:
     """Check the captions that were not checked yet; returns the run's record."""
-    writer = dataset.manifest_of(data, "captions")
-    # no clip was eligible: nothing to check is no error
-    none = writer is not None and writer["status"] == "complete" and not writer["units"]
-    pipeline.check([stage], data=data, given=frozenset({"captions"} if none else ()))
+    check_captions(stage, data=data)
     found = units(stage, data=data)
     record = pipeline.run(stage, found, data=data, workers=workers)
     if found:

@@ -5,18 +5,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from captioning import prompts
+from captioning.asking import WORDS_TOKENS, check_counts, drawn, until_valid
 from captioning.client import Client
 from captioning.endpoint import Reply, Request
 from captioning.fields import parse, schema
 from captioning.frames import Frames, Shown
-from captioning.text import CaptionError, plain, unfinished
+from captioning.text import plain, unfinished
 from curation.clip import hash_128
 from curation.stage import Abort
 
 VERSION = 1  # raise it when the same knobs would now ask otherwise
-# a greedy model gives the same answer again, so a second attempt has to draw another
-RETRY_TEMPERATURE = 0.7
-WORDS_TOKENS = 1.4  # English prose, per word, in the vocabularies of Qwen and Llama
 TIME_TOKENS = 8  # "<12.5 seconds>" or "12.5, " and the marks around a frame
 
 
@@ -46,10 +44,7 @@ class Model:
     """Fields of the request beyond OpenAI's, such as vLLM's mm_processor_kwargs."""
 
     def __post_init__(self) -> None:
-        if self.answers < 1 or self.max_tokens < 1:
-            raise ValueError(
-                f"max_tokens = {self.max_tokens}, answers = {self.answers}, expected 1 or more"
-            )
+        check_counts(max_tokens=self.max_tokens, answers=self.answers)
 
     @property
     def question(self) -> str:
@@ -71,24 +66,16 @@ class Model:
 
 def request(model: Model, shown: Shown, *, camera: str | None, attempt: int) -> Request:
     """The fields of a chat completion about one clip."""
-    body = dict(model.extra_body)
-    if model.frames.send_as == "video":
-        body = {"media_io_kwargs": prompts.media_io_kwargs(shown)} | body
-        if model.frames.told_rate and shown.length_s:
-            rate = len(shown.jpegs) / shown.length_s
-            body["mm_processor_kwargs"] = {"fps": rate} | body.get("mm_processor_kwargs", {})
+    content, body = prompts.parts(shown, model.frames)
+    told = camera if model.told_camera and shown.length_s else None
+    for text in (prompts.measured_camera(told), model.question):
+        if text:
+            content.append({"type": "text", "text": text})
     fields: Request = {
-        "messages": prompts.describe(
-            shown,
-            prompt=model.question,
-            send_as=model.frames.send_as,
-            camera=camera if model.told_camera else None,
-        ),
+        "messages": [{"role": "user", "content": content}],
         "max_tokens": model.max_tokens,
-        "temperature": model.temperature if attempt == 0 else RETRY_TEMPERATURE,
-        "seed": model.seed + attempt,
-        "extra_body": body or None,
-    }
+        "extra_body": prompts.merged(body, model.extra_body) or None,
+    } | drawn(temperature=model.temperature, seed=model.seed, attempt=attempt)
     if model.structured:
         fields["response_format"] = {"type": "json_schema", "json_schema": schema()}
     return fields
@@ -96,22 +83,17 @@ def request(model: Model, shown: Shown, *, camera: str | None, attempt: int) -> 
 
 async def ask(client: Client, model: Model, shown: Shown, *, camera: str | None) -> dict[str, Any]:
     """The columns of an answer (captioning.answers) about one clip. Raises Refused or Abort."""
-    row: dict[str, Any] = {"text": None, "error": None, "prompt_tokens": 0, "answer_tokens": 0}
-    for attempt in range(model.answers):
-        reply = await client.chat(
-            lambda attempt=attempt: request(model, shown, camera=camera, attempt=attempt)
-        )
+
+    def check(reply: Reply) -> None:
         _check_frames(reply, model, shown)
-        row["attempts"] = attempt + 1
-        row["prompt_tokens"] += reply.prompt_tokens or 0
-        row["answer_tokens"] += reply.answer_tokens or 0
-        try:
-            read(reply.text, structured=model.structured, finish_reason=reply.finish_reason)
-        except CaptionError as problem:
-            row["error"] = f"{problem} ({attempt + 1} of {model.answers} tries)"
-        else:
-            return row | {"text": reply.text, "error": None}
-    return row
+        read(reply.text, structured=model.structured, finish_reason=reply.finish_reason)
+
+    return await until_valid(
+        client,
+        lambda attempt: request(model, shown, camera=camera, attempt=attempt),
+        check,
+        answers=model.answers,
+    )
 
 
 def read(

@@ -51,6 +51,7 @@ COLUMNS = {
             ("verify_note", pa.string()),
         ]
     ),
+    "vqa": pa.schema([("clip_id", pa.string()), ("vqa_note", pa.string())]),
     "shard": pa.schema(
         [
             ("clip_id", pa.string()),
@@ -65,7 +66,7 @@ COLUMNS = {
 }
 """The tables, with the columns that are asked for by name; `samples` is shards/index.parquet."""
 
-MEASURING = ("clips", "aesthetics", "embed", "text", "dedup", "captions", "verify")
+MEASURING = ("clips", "aesthetics", "embed", "text", "dedup", "captions", "verify", "vqa")
 """Tables whose numeric columns are measurements of a clip."""
 
 NOTES = {
@@ -73,11 +74,13 @@ NOTES = {
     "embed": "embed_note",
     "text": "text_note",
     "verify": "verify_note",
+    "vqa": "vqa_note",
 }
 """Where a table says why its columns are null."""
 
 PLACES = {"start_frame", "end_frame", "start_s", "end_s", "phash_start_look", "cluster"}
 PLACES |= {"caption_attempts", "prompt_tokens", "answer_tokens"}
+PLACES |= {"vqa_prompt_tokens", "vqa_answer_tokens"}
 """Numbers that say where a clip lies or what it cost, not what it is like."""
 
 NAMES = {"clip_id", "video_id", "uri", "reject", "error"}
@@ -215,16 +218,7 @@ def _clips(tables: Mapping[str, pa.Table], owners: Mapping[str, str]) -> pa.Tabl
     # a second row for the same clip is an error that the checks report; it must not multiply clips
     joins = [
         f"LEFT JOIN (SELECT DISTINCT ON (clip_id) * FROM {name}) AS {name}_ USING (clip_id)"
-        for name in (
-            "aesthetics",
-            "embed",
-            "text",
-            "dedup",
-            "filter",
-            "captions",
-            "verify",
-            "shard",
-        )
+        for name in (*MEASURING[1:], "filter", "shard")
     ]
     measures = [f"{owner}_.{_quoted(c)}" for c, owner in owners.items() if owner != "clips"]
     texts = [f"captions_.{c}" for c in COLUMNS["captions"].names if c != "clip_id"]

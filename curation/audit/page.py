@@ -17,7 +17,7 @@ from curation.audit.ledger import COLUMNS, Ledger, join_tables, read_rules
 from curation.markup import Html, element
 
 STAGES = ("inventory", "look", "triage", "scan", "split", "aesthetics", "embed", "text", "dedup")
-STAGES += ("filter", "targets", "caption", "verify", "rewrite", "shard", "pack")
+STAGES += ("filter", "targets", "caption", "rewrite", "verify", "vqa", "shard", "pack")
 
 MAX_CLIPS = 200
 """Clips in the gallery: as many as one looks through, on a page that still opens at once."""

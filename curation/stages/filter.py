@@ -49,6 +49,11 @@ OF_CAPTIONS: dict[str, tuple[str, ...]] = {
         *("caption_language", "caption_language_probability", "caption_camera_conflict"),
         *("caption_clip_similarity", "caption_clip_model", "verify_note"),
     ),
+    "vqa": (
+        *("caption_yes_subject", "caption_yes_action", "caption_yes_setting", "caption_yes_light"),
+        *("caption_yes_style", "caption_yes_text_on_screen", "caption_yes_min", "caption_yes_mean"),
+        *("vqa_model", "vqa_note", "vqa_prompt_tokens", "vqa_answer_tokens"),
+    ),
 }
 """Table -> columns that captioning writes, which may be named in a rule before they exist."""
 

@@ -1,6 +1,7 @@
 """A small real HTTP server that speaks the OpenAI API and answers by script."""
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Reply:
     hold: int = 0
     """Answer only when so many requests have been in flight at once."""
     prompt_tokens: int | None = None
+    top_logprobs: dict[str, float] | None = None
+    """Probability of each token that the first one of the answer might have been."""
 
 
 class _Http(ThreadingHTTPServer):
@@ -104,6 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             message = {"role": "assistant", "content": reply.text}
             choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
+            if reply.top_logprobs:
+                likely = [
+                    {"token": token, "logprob": math.log(p)}
+                    for token, p in reply.top_logprobs.items()
+                ]
+                choice["logprobs"] = {"content": [{"top_logprobs": likely}]}
             usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": 9}
             answer = {"id": "1", "object": "chat.completion", "choices": [choice]}
             self._send(200, answer | ({"usage": usage} if reply.prompt_tokens else {}))

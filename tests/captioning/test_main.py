@@ -10,20 +10,21 @@ from captioning.install import READY, installed
 from captioning.serve import Server, command, environment
 
 FOLDER = Path(__file__).parents[2] / "configs" / "captioning"
-# checks.yaml is of another command: test_verify.py
-CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "checks.yaml")
+COMMAND = "# python -m captioning "
+CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.read_text().startswith(COMMAND))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
-def test_every_config_is_understood(config: Path) -> None:
+def test_the_command_in_a_configs_first_line_understands_it(config: Path) -> None:
+    command, *options = config.read_text().splitlines()[0].removeprefix(COMMAND).split()
+    assert options[:2] == ["--config", f"configs/captioning/{config.name}"]
+    needed = ["--prompt", "x"] if command == "expand" else ["--data", "x"]
     parser = build_parser()
-    options = parser.parse_args(["caption", "--config", str(config), "--data", "x"])
-    knobs = vars(parser.instantiate(options)["caption"])
-    stage = Describe(**{k: v for k, v in knobs.items() if k not in ("config", "data", "workers")})
-    assert stage.sources[-1] == "measured"
-    assert config.read_text().startswith(
-        "# python -m captioning caption --config configs/captioning/"
-    )
+    chosen = parser.instantiate(parser.parse_args([command, "--config", str(config), *needed]))
+    knobs = vars(chosen[command])
+    if command == "caption":
+        given = {k: v for k, v in knobs.items() if k not in ("config", "data", "workers")}
+        assert Describe(**given).sources[-1] == "measured"
 
 
 @pytest.mark.parametrize(

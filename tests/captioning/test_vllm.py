@@ -28,6 +28,7 @@ from captioning.frames import Frames, Shown
 from captioning.pace import read_load
 from captioning.vlm import Model
 from curation.dataset import load
+from curation.stage import Abort
 from tests.captioning.serving import (
     NAME,
     Served,
@@ -82,18 +83,22 @@ def test_a_real_server_fills_every_column(served: Served, dataset: Path) -> None
         assert row["prompt_tokens"] > SMALL.tokens(4, (1280, 720)) and row["answer_tokens"] > 0
 
 
-def jpeg(level: int, size: tuple[int, int] = (128, 96)) -> bytes:
+TOKENS = (384 // 32) * (288 // 32)  # of a frame, or of a pair in a video
+
+
+def jpeg(level: int) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", size, (level * 5 % 255, 80, 120)).save(out, "JPEG")
+    Image.new("RGB", (384, 288), (level * 5 % 255, 80, 120)).save(out, "JPEG")
     return out.getvalue()
 
 
 def prompt_tokens(served: Served, count: int, *, send_as: Any, **body: Any) -> int:
-    """Of a request with so many frames of 128 x 96."""
-    shown = Shown([jpeg(i) for i in range(count)], [i / 4 for i in range(count)], 12.0, (128, 96))
+    """Of a request with so many frames."""
+    jpegs, times_s = [jpeg(i) for i in range(count)], [i / 4 for i in range(count)]
+    shown = Shown(jpegs, times_s, 12.0, (384, 288))
     body |= {"structured_outputs": {"regex": SENTENCE}}
     asked = Model(
-        NAME, structured=False, max_tokens=90, extra_body=body, answers=1,
+        NAME, structured=False, prompt="What is it?", max_tokens=90, extra_body=body, answers=1,
         frames=Frames(send_as=send_as),
     )  # fmt: skip
 
@@ -106,10 +111,10 @@ def prompt_tokens(served: Served, count: int, *, send_as: Any, **body: Any) -> i
 
 def test_no_frame_is_left_out_silently(served: Served) -> None:
     """Left to itself, vLLM takes the first 32 frames of a video."""
-    few, many = (prompt_tokens(served, count, send_as="video") for count in (32, 40))
-    assert many - few >= 4 * (128 // 32) * (96 // 32)  # four more pairs
-    with pytest.raises(Exception, match="it leaves frames out"):
-        prompt_tokens(served, 40, send_as="video", media_io_kwargs={})
+    few, many = (prompt_tokens(served, count, send_as="video") for count in (32, 48))
+    assert many - few >= 8 * TOKENS  # eight more pairs
+    with pytest.raises(Abort, match="it leaves frames out"):
+        prompt_tokens(served, 48, send_as="video", media_io_kwargs={})
 
 
 def test_a_rate_may_be_told_beside_the_times(served: Served) -> None:
@@ -120,7 +125,7 @@ def test_a_rate_may_be_told_beside_the_times(served: Served) -> None:
 
 def test_pictures_go_one_by_one(served: Served) -> None:
     one, two = (prompt_tokens(served, count, send_as="images") for count in (1, 2))
-    assert two - one > (128 // 32) * (96 // 32)
+    assert two - one >= TOKENS
 
 
 def test_a_request_over_the_servers_limit_is_recorded(served: Served, dataset: Path) -> None:
@@ -171,6 +176,17 @@ def test_a_prompt_over_the_context_is_one_line(
     many = ["--vlm.frames.per_s", "60", "--vlm.frames.max_frames", "96"]
     assert main([*command, *many, "--server.base_urls", f"[{served.url}]"]) == 1
     assert "takes 4096 tokens, but" in capsys.readouterr().err
+
+
+def test_the_clients_cost_is_measured_beside_a_plain_loop(
+    served: Served, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", "--data", str(dataset), "--clips", "2", "--sources", "[vlm]"]
+    asked = ["--vlm.model", NAME, "--vlm.max_tokens", "8", "--vlm.frames.max_frames", "2"]
+    assert main([*command, *asked, "--server.base_urls", f"[{served.url}]"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("2 clips, 4 frames; reading them takes ")
+    assert float(said[-1].split()[3]) > 0 and said[-1].endswith("(goal: <= 1.10)")
 
 
 def metrics(served: Served) -> str:

@@ -111,7 +111,7 @@ def build(folder: Path) -> None:
     model = transformers.Qwen3VLForConditionalGeneration(config)
     model.bfloat16().save_pretrained(folder)
     cell_px = PATCH_PX * MERGE  # one token's side
-    size = {"shortest_edge": 4 * cell_px**2, "longest_edge": 32 * cell_px**2}
+    size = {"shortest_edge": 4 * cell_px**2, "longest_edge": 256 * cell_px**2}
     grid: dict[str, Any] = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": 2}
     whole_video = {"shortest_edge": 4096, "longest_edge": 24576 * cell_px**2}  # as Qwen3-VL has it
     processor = transformers.Qwen3VLProcessor(

@@ -1,0 +1,133 @@
+"""What asking a model takes, whatever it is asked: about many things at once, each until there is
+an answer worth keeping, and what that costs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from captioning.answers import Journal
+from captioning.client import Client
+from captioning.endpoint import Endpoint, Refused, Reply, Request
+from captioning.text import CaptionError
+
+# a greedy model gives the same answer again, so a second attempt has to draw another
+RETRY_TEMPERATURE = 0.7
+AHEAD = 4  # requests that are made ready before there is room at a server
+WORDS_TOKENS = 1.4  # English prose, per word, in the vocabularies of Qwen and Llama
+MAY_PASS = frozenset({"vlm_no_answer", "vlm_server_error"})
+"""Codes of Refused behind which a server may be that is well again by the next run."""
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+
+def check_counts(*, max_tokens: int, answers: int) -> None:
+    """Raise ValueError for knobs of a model that allow no answer."""
+    if answers < 1 or max_tokens < 1:
+        raise ValueError(f"max_tokens = {max_tokens}, answers = {answers}, expected 1 or more")
+
+
+def drawn(*, temperature: float, seed: int, attempt: int) -> Request:
+    """Fields of a request that say how its answer is drawn; attempt: from 0."""
+    return {
+        "temperature": temperature if attempt == 0 else RETRY_TEMPERATURE,
+        "seed": seed + attempt,
+    }
+
+
+async def until_valid(
+    client: Client,
+    request: Callable[[int], Request],
+    check: Callable[[Reply], object],
+    *,
+    answers: int,
+) -> Row:
+    """The columns of an answer (captioning.answers): the first one that passes, or why none did.
+
+    request: of an attempt, from 0; check: raises CaptionError. Raises Refused or Abort.
+    """
+    row: Row = {"text": None, "error": None, "prompt_tokens": 0, "answer_tokens": 0}
+    for attempt in range(answers):
+        reply = await client.chat(partial(request, attempt))
+        row["attempts"] = attempt + 1
+        row["prompt_tokens"] += reply.prompt_tokens or 0
+        row["answer_tokens"] += reply.answer_tokens or 0
+        try:
+            check(reply)
+        except CaptionError as problem:
+            row["error"] = f"{problem} ({attempt + 1} of {answers} tries)"
+        else:
+            return row | {"text": reply.text, "error": None}
+    return row
+
+
+async def ask_all(
+    items: Iterator[tuple[str, T]],
+    ask: Callable[[Client, T], Awaitable[Row]],
+    *,
+    model: str,
+    server: Endpoint,
+    kept: str | None = None,
+) -> tuple[dict[str, Row], dict[str, str]]:
+    """(answers, "reason_code: why" of those refused), both by the key of the item.
+
+    As many are asked at once as the servers take, while the next items are read in a thread.
+    kept: folder that every answer is put into at once. Raises Abort.
+    """
+    answers: dict[str, Row] = {}
+    refused: dict[str, str] = {}
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(key: str, item: T) -> None:
+        try:
+            answer = await ask(client, item)
+        except Refused as error:
+            refused[key] = str(error)
+            return
+        answers[key] = answer | {"key": key, "model": model}
+        journal.add(answers[key])
+
+    with Journal(kept) as journal:
+        flushing = asyncio.create_task(journal.flush_regularly())
+        async with Client(model, server) as client:
+            try:
+                while (item := await asyncio.to_thread(next, items, None)) is not None:
+                    tasks.add(asyncio.create_task(one(*item)))
+                    tasks = await _room(tasks, limit=client.room + AHEAD)
+                await _room(tasks, limit=1)
+            finally:
+                tasks.add(flushing)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return answers, refused
+
+
+async def _room(tasks: "set[asyncio.Task[None]]", *, limit: int) -> "set[asyncio.Task[None]]":
+    """Wait until fewer than `limit` tasks are left. Raises what one of them raised."""
+    while len(tasks) >= limit:
+        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    return tasks
+
+
+async def check_servers(model: str, server: Endpoint, *, needs_tokens: int | None = None) -> None:
+    """Every server answers and serves the model. Raises Abort."""
+    async with Client(model, server) as client:
+        await client.check(needs_tokens=needs_tokens)
+
+
+def spending(
+    tally: dict[str, float], *, usd_per_hour: float | None, seconds: float, share: float
+) -> str:
+    """Tokens per second, and the money spent and to be spent. tally: of tokens, by kind."""
+    parts = []
+    if tokens := sum(tally.values()):
+        parts.append(f"{tokens / seconds:,.0f} tokens/s")
+    if usd_per_hour and share:
+        spent = seconds / 3600 * usd_per_hour
+        parts.append(f"${spent:.2f} spent, ${spent / share - spent:.2f} to go")
+    return ", ".join(parts)
