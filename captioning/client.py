@@ -185,11 +185,11 @@ class Client:
         Raises Abort where none is for as long as the endpoint's patience lasts.
         """
         while not (up := [server for server in self.servers if server.is_up]):
-            waiting = [server.revival for server in self.servers if server.revival]
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if len(done) == len(waiting):
-                for task in done:
-                    task.result()  # raises what ended the wait
+            revivals = [server.revival for server in self.servers if server.revival]
+            waiting = [revival for revival in revivals if not revival.done()]
+            if not waiting:
+                revivals[0].result()  # raises what ended the wait
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return min(up, key=lambda server: server.pace.share)
 
     def _is_down(self, server: _Server, error: "APIError") -> None:

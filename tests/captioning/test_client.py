@@ -207,6 +207,37 @@ def test_a_server_that_comes_back_is_waited_for(chat_server: Any) -> None:
     again[0].close()
 
 
+def test_two_servers_that_stay_away_end_the_run_without_spinning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One is given up before the other: the wait for that one goes on, and takes no CPU."""
+    waits = 0
+    wait = asyncio.wait
+
+    async def counted(*tasks: Any, **how: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return await wait(*tasks, **how)
+
+    monkeypatch.setattr(asyncio, "wait", counted)
+    urls = [f"http://127.0.0.1:{free_port()}/v1" for _ in range(2)]
+    revive = Client._revive
+
+    async def later(client: Client, server: Any) -> None:
+        if server.url == urls[1]:
+            await wait([client.servers[0].revival])
+        await revive(client, server)
+
+    monkeypatch.setattr(Client, "_revive", later)
+
+    class Nobody:
+        url, model = urls[0], "any"
+
+    with pytest.raises(Abort, match="no model server answers"):
+        ask(Nobody(), clips=2, base_urls=urls, patience_s=0.1)
+    assert waits < 20
+
+
 def test_a_prompt_that_the_server_has_no_room_for_is_one_sentence(chat_server: Any) -> None:
     check(chat_server.url, model=chat_server.model, needs_tokens=4096)
     with pytest.raises(Abort, match="takes 4096 tokens, but .* may need 4097; lower frames"):
