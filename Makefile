@@ -7,6 +7,7 @@ CAPTION_CONFIG ?= configs/captioning/demo.yaml
 VERIFY_CONFIG ?=
 REWRITE_CONFIG ?= configs/captioning/rewrite.yaml
 VQA_CONFIG ?= configs/captioning/vqa.yaml
+SERVE_CONFIG ?= configs/captioning/ray-serve.yaml
 EXPAND_CONFIG ?=
 TRAIN_CONFIG ?= configs/training/demo.yaml
 RUN ?= demo/run
@@ -29,7 +30,7 @@ VERIFY_ON = $(if $(VERIFY_CONFIG),--config "$(VERIFY_CONFIG)") --data "$(DATA)" 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
-	evaluate serve-vlm bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
+	evaluate serve-vlm serve-vlm-ray bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -91,6 +92,12 @@ curate: .venv/.ready ## all of the above but embed and text, and audit, in one g
 serve-vlm: .venv-vllm/ready ## start vLLM on 127.0.0.1:$(PORT) in an environment of its own (MODEL=)
 	$(PY) -m captioning serve --model "$(MODEL)" --port $(PORT)
 
+serve-vlm-ray: .venv-vllm-ray/ready ## vLLM on the GPUs of a Ray cluster, at one address (SERVE_CONFIG=)
+	.venv-vllm-ray/bin/serve run "$(SERVE_CONFIG)"
+
+.venv-vllm-ray/ready: .venv/.ready
+	$(PY) -m captioning install --env .venv-vllm-ray --ray
+
 .venv-vllm/ready: .venv/.ready
 	$(PY) -m captioning install --env .venv-vllm
 
@@ -142,7 +149,7 @@ test: .venv/.ready ## the tests, on two cores, without a GPU or network
 bench-captions: .venv/.ready ## the client's cost at a running server, beside a plain loop (CAPTION_CONFIG=, DATA=)
 	$(PY) -m captioning bench --config "$(CAPTION_CONFIG)" --data "$(DATA)"
 
-test-vllm: .venv-vllm/ready ## captions of real clips by a real vLLM server with a tiny model
+test-vllm: .venv-vllm/ready .venv-vllm-ray/ready ## captions of real clips by a real vLLM server with a tiny model
 	DAILIES_REQUIRE_VLLM=1 $(PY) -m pytest -m vllm tests/captioning
 
 check: .venv/.ready ## lint, format and types

@@ -11,6 +11,7 @@ seconds of work; when the stage is done they become one.
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -38,8 +39,8 @@ SMALL_BYTES = 8 << 20  # files below are joined
 class Journal:
     """Where one worker writes answers. Use as `with Journal(url) as journal`."""
 
-    def __init__(self, url: str | None) -> None:
-        self.url = url
+    def __init__(self, url: str | None, *, prefix: str = "") -> None:
+        self.url, self.prefix = url, prefix
         self.rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> "Journal":
@@ -55,7 +56,7 @@ class Journal:
 
     def flush(self) -> None:
         if self.url is not None and self.rows:
-            _write(self.url, pa.Table.from_pylist(self.rows, schema=ANSWERS))
+            _write(self.url, pa.Table.from_pylist(self.rows, schema=ANSWERS), prefix=self.prefix)
         self.rows = []
 
     async def flush_regularly(self) -> None:
@@ -65,14 +66,25 @@ class Journal:
             self.flush()
 
 
-def load(url: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The answers to these keys that are kept, by key."""
+def load(url: str, keys: Iterable[str], *, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """The answers to these keys that are kept, by key; prefix: only of files named so, which is
+    quick: those of a journal.
+    """
     wanted = pa.array(sorted(set(keys)), pa.string())
     found: dict[str, dict[str, Any]] = {}
-    for file in storage.list_files(url, ".parquet") if len(wanted) else ():
-        table = storage.read_table(file)
-        rows = table.filter(pc.is_in(table["key"], value_set=wanted))
-        found |= {row["key"]: row for row in rows.to_pylist()}
+    read: set[str] = set()
+    while len(wanted):
+        files = [f for f in storage.list_files(url, ".parquet") if Path(f).name.startswith(prefix)]
+        try:
+            for file in files:
+                if file not in read:
+                    table = storage.read_table(file)
+                    rows = table.filter(pc.is_in(table["key"], value_set=wanted))
+                    found |= {row["key"]: row for row in rows.to_pylist()}
+                    read.add(file)
+            break
+        except FileNotFoundError:  # another run has joined it with others meanwhile
+            continue
     return found
 
 
@@ -81,10 +93,13 @@ def compact(url: str) -> None:
     others go, and an answer that lies in two files is the same in both.
     """
     files = storage.list_files(url, ".parquet")
-    small = [file for file in files if storage.num_bytes(file) < SMALL_BYTES]
-    if len(small) < 2:
+    try:
+        small = [file for file in files if storage.num_bytes(file) < SMALL_BYTES]
+        if len(small) < 2:
+            return
+        rows = storage.read_tables(small).sort_by("key")
+    except FileNotFoundError:  # another run of the same folder is at it
         return
-    rows = storage.read_tables(small).sort_by("key")
     keys = rows["key"].to_pylist()
     is_first = [i == 0 or key != keys[i - 1] for i, key in enumerate(keys)]
     written = _write(url, rows.filter(pa.array(is_first, pa.bool_())))
@@ -93,9 +108,9 @@ def compact(url: str) -> None:
             storage.remove(file)
 
 
-def _write(url: str, rows: pa.Table) -> str:
+def _write(url: str, rows: pa.Table, *, prefix: str = "") -> str:
     """One file, named by what it holds."""
     name = hash_128(*rows["key"].to_pylist(), *(text or "" for text in rows["text"].to_pylist()))
-    file = storage.join(url, f"{name}.parquet")
+    file = storage.join(url, f"{prefix}{name}.parquet")
     storage.write_table(file, rows.cast(ANSWERS))
     return file

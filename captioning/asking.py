@@ -70,11 +70,13 @@ async def ask_all(
     model: str,
     server: Endpoint,
     kept: str | None = None,
+    prefix: str = "",
 ) -> tuple[dict[str, Row], dict[str, str]]:
     """(answers, "reason_code: why" of those refused), both by the key of the item.
 
     As many are asked at once as the servers take, while the next items are read in a thread.
-    kept: folder that every answer is put into at once. Raises Abort.
+    kept: folder that every answer is put into at once, in files whose names begin with prefix.
+    Raises Abort.
     """
     answers: dict[str, Row] = {}
     refused: dict[str, str] = {}
@@ -89,7 +91,7 @@ async def ask_all(
         answers[key] = answer | {"key": key, "model": model}
         journal.add(answers[key])
 
-    with Journal(kept) as journal:
+    with Journal(kept, prefix=prefix) as journal:
         flushing = asyncio.create_task(journal.flush_regularly())
         async with Client(model, server) as client:
             try:

@@ -9,6 +9,7 @@ running server, in turns, after one round that warms its caches for them.
 
 import asyncio
 import dataclasses
+import os
 import statistics
 import tempfile
 import time
@@ -20,7 +21,7 @@ from captioning.client import Client
 from captioning.describe import Describe, from_model, read_frames
 from captioning.driver import units
 from captioning.frames import Shown
-from curation import storage
+from curation import pipeline, storage
 from curation.stage import Abort
 
 IN_FLIGHT = 4, 8, 16, 32, 64
@@ -29,6 +30,9 @@ IN_FLIGHT = 4, 8, 16, 32, 64
 def bench(stage: Describe, *, data: str, clips: int = 48, rounds: int = 3) -> None:
     """Print clips per second of both and what the stage loses. Raises Abort without a server."""
     stage = dataclasses.replace(stage, vlm=dataclasses.replace(stage.vlm, answers=1))
+    if len(stage.server.base_urls) > 1:
+        raise ValueError(f"base_urls = {stage.server.base_urls}, expected one server to measure")
+    pipeline.check([stage], data=data)
     rows = _rows(stage, data=data)[:clips]
     if not rows:
         raise ValueError(f"{data} holds no clips that filter found eligible; run make split filter")
@@ -86,7 +90,8 @@ async def _loop(stage: Describe, requests: list[dict[str, Any]], *, in_flight: i
 
     places = asyncio.Semaphore(in_flight)
     url = stage.server.base_urls[0]
-    async with AsyncOpenAI(base_url=url, api_key="none", timeout=stage.server.timeout_s) as api:
+    key = os.environ.get(stage.server.api_key_env) or "none"
+    async with AsyncOpenAI(base_url=url, api_key=key, timeout=stage.server.timeout_s) as api:
 
         async def one(request: dict[str, Any]) -> None:
             async with places:

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI
 
 RETRIED = {408, 409, 429}  # and every 5xx; other 4xx would be refused again
+STOPPING = {401, 402, 403, 404}  # every clip would meet them
 MAX_BACKOFF_S = 60.0
 CHECK_TIMEOUT_S = 20.0  # a busy server still lists its models within a second
 REVIVAL_POLL_S = 1.0
+LOOK_TIMEOUT_S = 5.0  # for /metrics
 
 
 class _Server:
@@ -47,10 +49,24 @@ class _Server:
         limit = _LIMITS.get(url, endpoint.concurrency)
         self.pace = Pace(limit=limit, most=endpoint.max_concurrency, queue=endpoint.queue)
         self.revival: asyncio.Task[None] | None = None
+        self.failures = 0  # 5xx and timeouts since the last answer
+        self.rests_until = 0.0  # on the monotonic clock, where another server can be asked
 
     @property
     def is_up(self) -> bool:
         return self.revival is None
+
+    @property
+    def is_resting(self) -> bool:
+        return time.monotonic() < self.rests_until
+
+    def failed(self) -> None:
+        """A server that fails at once is always the emptiest: it would swallow every request."""
+        self.failures += 1
+        self.rests_until = time.monotonic() + min(MAX_BACKOFF_S, 2.0**self.failures)
+
+    def answered(self) -> None:
+        self.failures, self.rests_until = 0, 0.0
 
 
 _LIMITS: dict[str, int] = {}
@@ -152,30 +168,42 @@ class Client:
         from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
         last: APIError | None = None
-        server = self.servers[0]
-        for attempt in range(self.endpoint.attempts):
+        attempts = refusals = 0
+        patience_until: float | None = None  # with a server that says 429
+        while attempts < self.endpoint.attempts:
             if last is not None:
-                await asyncio.sleep(self._backoff_s(last, attempt=attempt))
+                await asyncio.sleep(self._backoff_s(last, attempt=attempts + refusals))
             server = await self._server()
             try:
                 async with server.pace.place():
+                    if server.is_resting and any(
+                        s.is_up and not s.is_resting for s in self.servers
+                    ):
+                        continue  # it has failed while we waited for a place there
                     reply = await self._request(server, request())
                 await server.pace.succeeded()
+                server.answered()
                 return reply
             except (APIStatusError, APIConnectionError) as error:
                 status = getattr(error, "status_code", None)
-                if status in (401, 403, 404) or UNTRUSTED in str(error):
+                if status in STOPPING or UNTRUSTED in str(error):
                     raise self._abort(error, server) from error
                 if status is not None and status < 500 and status not in RETRIED:
                     raise Refused(f"vlm_refused: {words(error)}") from error
-                if status == 429:
+                last = error
+                if status == 429:  # no fault of the request: a quota a minute passes
+                    refusals += 1
                     await server.pace.refused()
+                    now = time.monotonic()
+                    patience_until = patience_until or now + self.endpoint.patience_s
+                    if now >= patience_until:
+                        raise self._abort(error, server) from error
+                    continue
+                attempts += 1
+                server.failed()
                 if status is None and not isinstance(error, APITimeoutError):
                     self._is_down(server, error)
-                last = error
         assert last is not None
-        if getattr(last, "status_code", None) == 429:
-            raise self._abort(last, server) from last
         code = "vlm_server_error" if isinstance(last, APIStatusError) else "vlm_no_answer"
         raise Refused(f"{code}: {words(last)} ({self.endpoint.attempts} attempts)") from last
 
@@ -190,7 +218,8 @@ class Client:
             if not waiting:
                 revivals[0].result()  # raises what ended the wait
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        return min(up, key=lambda server: server.pace.share)
+        now = time.monotonic()
+        return min(up, key=lambda server: (max(0.0, server.rests_until - now), server.pace.share))
 
     def _is_down(self, server: _Server, error: "APIError") -> None:
         if server.is_up:
@@ -223,15 +252,18 @@ class Client:
         """Set the servers' paces by what they say of their queues, for as long as this runs."""
         import httpx2
 
-        roots = [server.url.removesuffix("/").removesuffix("/v1") for server in self.servers]
-        async with httpx2.AsyncClient(timeout=CHECK_TIMEOUT_S) as web:
-            while True:
-                for server, root in zip(self.servers, roots, strict=True):
+        async with httpx2.AsyncClient(timeout=LOOK_TIMEOUT_S) as web:
+
+            async def watch(server: _Server) -> None:
+                root = server.url.removesuffix("/").removesuffix("/v1")
+                while True:
                     with contextlib.suppress(httpx2.HTTPError):
                         page = await web.get(f"{root}/metrics")
                         if page.status_code == 200 and (load := read_load(page.text)):
                             await server.pace.look(load)
-                await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(LOOK_EVERY_S)
+
+            await asyncio.gather(*(watch(server) for server in self.servers))
 
     def _backoff_s(self, error: "APIError", *, attempt: int) -> float:
         """Twice as long each time, spread so that waiting clips do not all come back at once."""

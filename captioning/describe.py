@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from captioning import measured, sidecar, vlm
+from captioning.answers import load
 from captioning.asking import MAY_PASS, ask_all, spending
 from captioning.client import Client
 from captioning.endpoint import Endpoint
 from captioning.frames import FrameReader, Frames, Shown
+from captioning.text import CaptionError
 from captioning.vlm import Model
 from curation import storage
 from curation.clip import hash_128
@@ -45,6 +47,8 @@ CAPTIONS = pa.schema(
 )
 # what stands against a clip for this run only: the footage or a server may be back by the next
 LATER = {storage.VANISHED, "unreadable", "source_changed", *MAY_PASS}
+# a unit that took too long or took its worker down: what it had answered is kept
+STOPPED = {"deadline", "decoder_crashed"}
 
 Source = Literal["vlm", "sidecar", "measured"]
 Row = dict[str, Any]
@@ -89,7 +93,7 @@ class Describe(Stage):
         "filter": ["clip_id", "eligible"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"captions": CAPTIONS}
-    passing: ClassVar[frozenset[str]] = frozenset(LATER)
+    passing: ClassVar[frozenset[str]] = frozenset(LATER | STOPPED)
     deadline_s: ClassVar[float] = 6 * 3600  # 256 clips at a slow server
 
     def __post_init__(self) -> None:
@@ -192,7 +196,11 @@ def from_measures(row: Row) -> Given:
 
 async def from_model(rows: list[Row], stage: Describe) -> list[Given]:
     """The model's captions: those that are kept, and the others asked for."""
+    prefix = f"{rows[0]['key']}-"  # of this unit's own files: a first attempt may have left some
     kept = {row["key"]: row["answer"] for row in rows if row["answer"]}
+    if stage.answers:
+        kept |= load(stage.answers, {row["key"] for row in rows} - set(kept), prefix=prefix)
+    kept = {key: answer for key, answer in kept.items() if _is_readable(answer, stage.vlm)}
     missing = [row for row in rows if row["key"] not in kept]
     unread: dict[str, str] = {}
 
@@ -209,7 +217,7 @@ async def from_model(rows: list[Row], stage: Describe) -> list[Given]:
         return answer | {"clip_id": row["clip_id"]}
 
     answers, refused = await ask_all(
-        read(), ask, model=stage.vlm.model, server=stage.server, kept=stage.answers
+        read(), ask, model=stage.vlm.model, server=stage.server, kept=stage.answers, prefix=prefix
     )
     answers |= kept
     refused |= unread
@@ -219,6 +227,14 @@ async def from_model(rows: list[Row], stage: Describe) -> list[Given]:
         else Given(error=refused[row["key"]])
         for row in rows
     ]
+
+
+def _is_readable(answer: Row, model: Model) -> bool:
+    """Whether a kept answer passes today's rules; one that does not is asked for again."""
+    try:
+        return answer["text"] is None or bool(vlm.read(answer["text"], structured=model.structured))
+    except CaptionError:
+        return False
 
 
 def _given(answer: Row, model: Model) -> Given:
@@ -244,8 +260,8 @@ def read_frames(rows: list[Row], frames: Frames) -> Iterator[tuple[Row, Shown | 
         clips.sort(key=lambda row: row["start_s"])
         left = {row["clip_id"]: row for row in clips}
         try:
+            _check_size(uri, clips[0]["num_bytes"])
             with storage.open_source(uri) as source:
-                _check_size(uri, clips[0]["num_bytes"])
                 for row, shown in FrameReader(source, frames).read(clips):
                     del left[row["clip_id"]]
                     yield row, shown
@@ -255,7 +271,11 @@ def read_frames(rows: list[Row], frames: Frames) -> Iterator[tuple[Row, Shown | 
 
 def _check_size(uri: str, expected: int) -> None:
     """Raises SourceError where the file is not the one that split read."""
-    if not storage.exists(uri):
-        raise storage.SourceError(storage.VANISHED, "the source file is gone")
-    if storage.num_bytes(uri) != expected:
+    try:
+        num_bytes = storage.num_bytes(uri)
+    except FileNotFoundError as error:
+        raise storage.SourceError(storage.VANISHED, "the source file is gone") from error
+    except PermissionError as error:
+        raise storage.SourceError("unreadable", "PermissionError") from error
+    if num_bytes != expected:
         raise storage.SourceError("source_changed", "the file is not the one that split read")

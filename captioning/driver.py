@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from captioning import answers, sidecar
+from captioning import answers, measured, sidecar
 from captioning.asking import check_servers
 from captioning.describe import Describe
 from curation import dataset, pipeline, storage
@@ -18,10 +18,7 @@ from curation.stage import Stage, Unit
 
 CLIPS_PER_UNIT = 256
 VIDEOS_PER_UNIT = 8  # on average, where they have few clips each
-CLIP_COLUMNS = (
-    *("clip_id", "video_id", "uri", "start_s", "end_s", "num_frames", "width", "height"),
-    "camera_motion",
-)
+CLIP_COLUMNS = ("clip_id", "video_id", "uri", "camera_motion", *measured.COLUMNS)
 ANSWER = pa.struct([field for field in answers.ANSWERS if field.name not in ("key", "clip_id")])
 ROWS = pa.schema(
     {
@@ -79,7 +76,7 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
     files = storage.list_files(dataset.tables_url(data, "captions"), ".parquet")
     done = {Path(file).stem for file in files}
     wanted = {
-        clip["clip_id"]: stage.vlm.key(clip["clip_id"], camera=clip.get("camera_motion"))
+        clip["clip_id"]: _answer_key(stage, clip)
         for key, _, clips in groups
         for clip in clips
         if asks and key not in done
@@ -130,11 +127,19 @@ def _groups(data: str, *, eligible: set[str]) -> Iterator[tuple[list[str], list[
 
 def _key(stage: Describe, clips: list[dict[str, Any]]) -> str:
     """Name of a unit: what it reads and is asked to do."""
-    beside: list[str] = []
+    read = [clip["clip_id"] for clip in clips]
     if "sidecar" in stage.sources:
         for uri in sorted({clip["uri"] for clip in clips}):
-            beside += sidecar.versions(uri)
-    return stage.unit_key(*(clip["clip_id"] for clip in clips), *beside)
+            read += sidecar.versions(uri)
+    if "vlm" in stage.sources:
+        read += [_answer_key(stage, clip) for clip in clips]
+    if "measured" in stage.sources:
+        read += [measured.sentence(clip) or "" for clip in clips]
+    return stage.unit_key(*read)
+
+
+def _answer_key(stage: Describe, clip: dict[str, Any]) -> str:
+    return stage.vlm.key(clip["clip_id"], camera=clip.get("camera_motion"))
 
 
 def _prompt_tokens(stage: Describe, clip: dict[str, Any]) -> int:

@@ -98,9 +98,15 @@ def read_models(body: str) -> dict[str, int | None] | None:
     it is no list.
     """
     try:
-        return {str(model["id"]): model.get("max_model_len") for model in json.loads(body)["data"]}
+        return {str(model["id"]): _most_tokens(model) for model in json.loads(body)["data"]}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def _most_tokens(model: dict[str, Any]) -> int | None:
+    metadata = model.get("metadata")  # of Ray Serve LLM, which has no max_model_len
+    beside = metadata.get("max_request_context_length") if isinstance(metadata, dict) else None
+    return model.get("max_model_len", beside)
 
 
 def words(error: "APIError") -> str:
@@ -117,17 +123,23 @@ def abort(error: "APIError", *, url: str, model: str, endpoint: Endpoint) -> Abo
     if status in (401, 403):
         return Abort(
             f"{url} refuses the API key ({status}); "
-            f"put a valid one into the environment variable {endpoint.api_key_env}"
+            f"put a valid one into the environment variable {endpoint.api_key_env}, on every "
+            "machine of a cluster"
         )
     if status == 404:
         return Abort(
             f"{url} knows no {model!r} or no chat completions ({words(error)}); "
             "check the config's model and server.base_urls"
         )
+    if status == 402:
+        return Abort(
+            f"{url} wants to be paid first (402, {words(error)}); the answers so far are kept"
+        )
     if status == 429:
         return Abort(
-            f"{url} still refuses requests for their number after {endpoint.attempts} "
-            f"attempts ({words(error)}); lower server.max_concurrency or raise the quota"
+            f"{url} has refused requests for their number for {endpoint.patience_s:g} s "
+            f"({words(error)}); lower server.max_concurrency, raise the quota or "
+            "server.patience_s"
         )
     if UNTRUSTED in str(error):
         return Abort(

@@ -91,9 +91,13 @@ class Frames:
 
     def tokens(self, count: int, display: tuple[int, int]) -> int:
         """What `count` frames cost in a prompt, without the words around them."""
+        return self.tokens_of(count, self.size(display))
+
+    def tokens_of(self, count: int, size: tuple[int, int]) -> int:
+        """The same of frames of exactly this (width, height)."""
         if self.tokens_per_frame is not None:
             return count * self.tokens_per_frame
-        width, height = self.size(display)
+        width, height = size
         per_token = self.frames_per_token if self.send_as == "video" else 1
         return math.ceil(count / per_token) * (width // self.patch_px) * (height // self.patch_px)
 
@@ -132,12 +136,9 @@ class FrameReader:
             with contextlib.ExitStack() as stack:
                 reader = None
                 while waiting:
-                    clip = waiting[-1]
-                    if clip["num_frames"] == 1:
-                        shown = self._still()
-                    else:
-                        reader = reader or stack.enter_context(TimeReader(self.source))
-                        shown = self._shown(reader, clip)
+                    reader = reader or stack.enter_context(TimeReader(self.source))
+                    is_image = reader.probe.image_extension is not None
+                    shown = self._still() if is_image else self._shown(reader, waiting[-1])
                     yield waiting.pop(), shown
         except VideoError as error:
             for clip in reversed(waiting):

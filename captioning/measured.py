@@ -24,6 +24,12 @@ BORDER_FROM_PCT = 1.0
 FRAMES_FROM_PCT = 5.0
 # Sides that differ by less are called square: a square of 352 cropped to macroblocks is 352x336.
 SQUARE_BELOW_RATIO = 1.05
+COLUMNS = (
+    *("start_s", "end_s", "num_frames", "width", "height", "fps", "luma_mean_pct"),
+    *("black_frames_pct", "blown_frames_pct", "motion_width_pct_per_s", "longest_freeze_s"),
+    "border_pct",
+)
+"""Columns of clips that a sentence is made of; only the size is needed."""
 
 
 def sentence(row: Mapping[str, Any]) -> str | None:

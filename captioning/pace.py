@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-GROWTH = 0.25  # of the limit, at least 1, per look at a server with an empty queue
+GROWTH = 0.25  # of the limit per look at a server with an empty queue; at most half the bound
 LOOK_EVERY_S = 0.25
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 
@@ -74,9 +74,11 @@ class Pace:
         """Adapt to the server's queue."""
         self.is_metered = True
         if load.waiting > self.queue:
-            await self.set(self.limit - (load.waiting - self.queue))
+            # what is on its way cannot be taken back: the limit shrinks once by what is too much
+            await self.set(min(self.limit, self.in_flight - (load.waiting - self.queue)))
         elif load.waiting == 0 and self.in_flight >= self.limit:
-            await self.set(self.limit + max(1, round(GROWTH * self.limit)))
+            step = min(round(GROWTH * self.limit), self.queue // 2)
+            await self.set(self.limit + max(1, step))
 
     async def refused(self) -> None:
         """A server without a queue to look at has said 429."""

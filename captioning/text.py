@@ -24,7 +24,8 @@ def clean(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc" or character in BIDI_CONTROLS
+    # a lone surrogate (Cs) is no character, and no table takes it
+    return unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS
 
 
 def unfinished(text: str, *, finish_reason: str | None) -> CaptionError | None:

@@ -8,9 +8,10 @@ from captioning import prompts
 from captioning.asking import WORDS_TOKENS, check_counts, drawn, until_valid
 from captioning.client import Client
 from captioning.endpoint import Reply, Request
-from captioning.fields import parse, schema
+from captioning.fields import DENSE_WORDS, check_length, parse, schema
 from captioning.frames import Frames, Shown
-from captioning.text import plain, unfinished
+from captioning.lint import begins_with_chat
+from captioning.text import CaptionError, plain, unfinished
 from curation.clip import hash_128
 from curation.stage import Abort
 
@@ -53,7 +54,10 @@ class Model:
     def key(self, clip_id: str, *, camera: str | None) -> str:
         """Names the answer about a clip: the same for the same question about the same frames."""
         asked = asdict(self) | {"prompt": self.question, "version": VERSION}
-        told = camera if self.told_camera else None
+        del asked["answers"]
+        for counted_with in ("frames_per_token", "tokens_per_frame"):
+            del asked["frames"][counted_with]
+        told = prompts.measured_camera(camera) if self.told_camera else None
         return hash_128(clip_id, json.dumps(asked, sort_keys=True), told or "")
 
     def prompt_tokens(self, length_s: float, display: tuple[int, int]) -> int:
@@ -103,7 +107,11 @@ def read(
     if problem := unfinished(text, finish_reason=finish_reason):
         raise problem
     if not structured:
-        return {"dense": plain(text), "short": None, "fields": None}
+        paragraph = plain(text)
+        if begins_with_chat(paragraph):
+            raise CaptionError("vlm_chat", "the answer speaks to somebody and describes nothing")
+        check_length("the answer", paragraph, least=1, most=DENSE_WORDS[1])
+        return {"dense": paragraph, "short": None, "fields": None}
     caption = parse(text)
     fields = caption.model_dump(exclude={"short", "dense"})
     written = json.dumps(fields, ensure_ascii=False)
@@ -112,7 +120,7 @@ def read(
 
 def _check_frames(reply: Reply, model: Model, shown: Shown) -> None:
     """Raise Abort where the prompt took fewer tokens than its frames must have."""
-    least = model.frames.tokens(len(shown.jpegs), shown.size)
+    least = model.frames.tokens_of(len(shown.jpegs), shown.size)
     if reply.prompt_tokens is not None and reply.prompt_tokens < least:
         raise Abort(
             f"the server took {reply.prompt_tokens} tokens for a prompt with {len(shown.jpegs)} "

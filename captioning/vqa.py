@@ -20,7 +20,7 @@ import pyarrow as pa
 from captioning import answers, prompts
 from captioning.asking import ask_all, check_servers, spending, until_valid
 from captioning.client import Client
-from captioning.describe import LATER, read_frames
+from captioning.describe import LATER, STOPPED, read_frames
 from captioning.driver import check_captions
 from captioning.endpoint import Endpoint, Reply, Request
 from captioning.frames import Frames, Shown
@@ -100,7 +100,7 @@ class Vqa(Stage):
         "videos": ["video_id", "num_bytes"],
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"vqa": VQA}
-    passing: ClassVar[frozenset[str]] = frozenset(LATER)
+    passing: ClassVar[frozenset[str]] = frozenset(LATER | STOPPED)
     deadline_s: ClassVar[float] = 6 * 3600
 
     def config_hash(self) -> str:
@@ -112,7 +112,10 @@ class Vqa(Stage):
         given: dict[str, Row] = {}
         for row in rows:
             given |= json.loads(row["known"] or "{}")
-        asked, refused = asyncio.run(from_model(rows, given, self))
+        prefix = f"{rows[0]['clip_id']}-"  # of this unit's own files, for a second attempt
+        if self.answers:
+            given |= answers.load(self.answers, self._keys(rows) - set(given), prefix=prefix)
+        asked, refused = asyncio.run(from_model(rows, given, self, prefix=prefix))
         given |= asked
         found = [self._row(row, given, refused) for row in rows]
         return {"vqa": pa.Table.from_pylist(found, schema=VQA)}
@@ -130,6 +133,13 @@ class Vqa(Stage):
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         price = self.server.usd_per_hour
         return spending(tally, usd_per_hour=price, seconds=seconds, share=share)
+
+    def _keys(self, rows: list[Row]) -> set[str]:
+        return {
+            self.vlm.key(row["clip_id"], name, text)
+            for row in rows
+            for name, text in statements(row).items()
+        }
 
     def _row(self, row: Row, given: dict[str, Row], refused: dict[str, str]) -> Row:
         """The clip's columns from the answers about its fields."""
@@ -163,7 +173,7 @@ def statements(row: Row) -> dict[str, str]:
 
 
 async def from_model(
-    rows: list[Row], known: dict[str, Row], stage: Vqa
+    rows: list[Row], known: dict[str, Row], stage: Vqa, *, prefix: str
 ) -> tuple[dict[str, Row], dict[str, str]]:
     """(answers, why there is none) by key, of what is not known yet; each clip's frames are read
     once for all its fields.
@@ -194,7 +204,7 @@ async def from_model(
         return await ask_yes(client, stage.vlm, *item)
 
     asked, refused = await ask_all(
-        items(), ask, model=stage.vlm.model, server=stage.server, kept=stage.answers
+        items(), ask, model=stage.vlm.model, server=stage.server, kept=stage.answers, prefix=prefix
     )
     return asked, refused | unread
 
@@ -269,6 +279,11 @@ def units(stage: Vqa, *, data: str) -> tuple[list[Unit], int]:
     groups = []
     for file in dataset.table_files(data, "captions"):
         captions = storage.read_table(file, columns=["clip_id", "caption_fields"]).to_pylist()
+        if gone := [c["clip_id"] for c in captions if c["clip_id"] not in clip_of]:
+            raise ValueError(
+                f"{len(gone)} captions are of clips that {data} does not hold any more; run filter "
+                "and caption again first"
+            )
         rows = [clip_of[c["clip_id"]] | {"fields": c["caption_fields"]} for c in captions]
         if rows:
             groups.append((stage.unit_key(json.dumps(captions, sort_keys=True)), rows))

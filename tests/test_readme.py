@@ -25,6 +25,7 @@ RUN_BY = {
     "verify": ("tests/captioning/test_verify.py", '"verify"'),
     "review-captions": ("tests/captioning/review/test_page.py", '"review"'),
     "serve-vlm": ("tests/captioning/serving.py", '"serve"'),
+    "serve-vlm-ray": ("tests/captioning/test_vllm_ray_serve.py", '"serve", "run"'),
     "bench-captions": ("tests/captioning/test_vllm.py", '"bench"'),
     "bench": (".ci/run", "make bench"),
     "targets": ("Makefile", "filter targets shard audit"),

@@ -17,6 +17,7 @@ from curation.video.open import Probe, Source, choose_stream, display_size, open
 
 SAME_S = 1e-4  # stamps nearer than this are the same: MKV rounds them to a millisecond
 NO_INDEX_S = 12.0  # without an index a keyframe is expected at least this often
+FPS_UNKNOWN = 25.0  # of a raw stream whose header names no rate
 
 
 class TimeReader:
@@ -32,10 +33,9 @@ class TimeReader:
         self._position_s: float | None = None
 
     def __enter__(self) -> "TimeReader":
-        self._container = self._stack.enter_context(open_video(self.source))
-        self._stream = choose_stream(self._container)
-        self._stream.codec_context.thread_count = 1  # one task, one core
+        self._open()
         self.probe = probe(self._container, self._stream)
+        self._step_s = 1 / (self.probe.fps_header or FPS_UNKNOWN)
         return self
 
     def __exit__(
@@ -63,13 +63,24 @@ class TimeReader:
         """(width, height) as shown: turned, in square pixels."""
         return display_size(self.probe, rotation=turn(picture))
 
+    def _open(self) -> None:
+        self._stack.close()
+        self._container = self._stack.enter_context(open_video(self.source))
+        self._stream = choose_stream(self._container)
+        self._stream.codec_context.thread_count = 1  # one task, one core
+        self._position_s = None
+
     def _next(self) -> Any:
         picture, self._ahead = self._ahead, None
-        while picture is None or picture.time is None:  # without a stamp it cannot be found
-            picture = next(self._frames, None)
-            if picture is None:
+        if picture is None:
+            if (picture := next(self._frames, None)) is None:
                 return None
             self.num_decoded += 1
+        if picture.time is None:  # a raw stream: frames follow each other at the header's rate
+            before = self._position_s
+            time_s = 0.0 if before is None else before + self._step_s
+            picture.time_base = self._stream.time_base
+            picture.pts = self._pts(time_s)
         self._position_s = picture.time
         return picture
 
@@ -84,18 +95,25 @@ class TimeReader:
         return keyframe_s > self._position_s
 
     def _seek(self, start_s: float) -> None:
-        self._ahead = None
-        with contextlib.suppress(av.error.FFmpegError):  # not seekable: from where it stands
-            self._container.seek(self._pts(start_s), stream=self._stream)
-        self._frames = self._decoded()
-        first = self._next()
-        if first is None or first.time > start_s + SAME_S:
-            # behind the keyframe that is needed, as in MPEG-TS, which has no index
-            with contextlib.suppress(av.error.FFmpegError):
-                self._container.seek(self._stream.start_time or 0, stream=self._stream)
+        """To the last keyframe that is shown at start_s or before. Some containers lead behind it
+        (AVI and FLV before B-frames, MPEG-TS, which has no index): then from further back, and at
+        last from the beginning.
+        """
+        for earlier_s in (0.0, NO_INDEX_S):
+            self._ahead = None
+            try:
+                self._container.seek(self._pts(start_s - earlier_s), stream=self._stream)
+            except av.error.FFmpegError:  # not seekable
+                break
             self._frames = self._decoded()
+            self._position_s = None
             first = self._next()
-        self._ahead = first
+            if first is not None and first.time <= start_s + SAME_S:
+                self._ahead = first
+                return
+        self._ahead = None
+        self._open()
+        self._frames = self._decoded()
 
     def _decoded(self) -> Iterator[Any]:
         """Every picture that can be decoded from here on."""

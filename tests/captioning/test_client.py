@@ -89,7 +89,13 @@ def test_a_reply_that_is_none_of_the_api_is_recorded(chat_server: Any, body: byt
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(401, "THE_KEY"), (403, "THE_KEY"), (404, "config's model"), (429, "max_concurrency")],
+    [
+        (401, "THE_KEY"),
+        (402, "paid first"),
+        (403, "THE_KEY"),
+        (404, "config's model"),
+        (429, "max_concurrency"),
+    ],
 )
 def test_what_every_clip_would_meet_stops_the_run(
     chat_server: Any, status: int, words: str
@@ -190,6 +196,34 @@ def test_another_server_takes_over_from_one_that_is_down(chat_server: Any) -> No
     assert answers == [chat_server.good] * 4
 
 
+def test_a_server_that_fails_at_once_does_not_swallow_the_requests(chat_server: Any) -> None:
+    """It is always the emptier one of the two."""
+    broken = type(chat_server)()
+    broken.script = lambda n, request: {"status": 500}
+    chat_server.script = lambda n, request: {"hold": 2} if n < 2 else {}
+    urls = [broken.url, chat_server.url]
+    answers = ask(chat_server, clips=40, base_urls=urls, concurrency=2, max_concurrency=2)
+    broken.close()
+    assert answers == [chat_server.good] * 40
+    assert len(broken.requests) < 20
+
+
+def test_two_servers_share_the_requests(chat_server: Any) -> None:
+    other = type(chat_server)()
+    for server in (chat_server, other):
+        server.script = lambda n, request: {"hold": 3} if n < 3 else {}
+    urls = [chat_server.url, other.url]
+    assert ask(chat_server, clips=12, base_urls=urls, concurrency=3) == [chat_server.good] * 12
+    other.close()
+    assert len(chat_server.requests) >= 3 and len(other.requests) >= 3
+
+
+def test_a_quota_a_minute_is_waited_for(chat_server: Any) -> None:
+    chat_server.script = lambda n, request: {"status": 429 if n < 9 else 200}
+    assert ask(chat_server, attempts=2, patience_s=20.0) == [chat_server.good]
+    assert len(chat_server.requests) == 10
+
+
 def test_a_server_that_comes_back_is_waited_for(chat_server: Any) -> None:
     """Killed while requests are in flight, and started again on the same port."""
     port = chat_server.http.server_port
@@ -225,7 +259,9 @@ def test_two_servers_that_stay_away_end_the_run_without_spinning(
 
     async def later(client: Client, server: Any) -> None:
         if server.url == urls[1]:
-            await wait([client.servers[0].revival])
+            first = client.servers[0].revival
+            assert first is not None
+            await wait([first])
         await revive(client, server)
 
     monkeypatch.setattr(Client, "_revive", later)

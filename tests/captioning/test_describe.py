@@ -1,5 +1,6 @@
 """The stage through the pipeline, on real Ray, and through the command."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -288,6 +289,52 @@ def test_units_are_named_by_what_changes_a_caption(dataset: Path, chat_server: A
     assert not set(keys(one)) & set(keys(asked_otherwise))
     plain = Describe(sources=["sidecar"])
     assert keys(plain) == keys(Describe(sources=["sidecar"], vlm=one.vlm))
+
+
+def test_other_measures_make_other_units(dataset: Path, chat_server: Any) -> None:
+    def keys(*sources: Any) -> set[str]:
+        stage = vlm_stage(chat_server, sources=list(sources))
+        return {unit.key for unit in units(stage, data=str(dataset))[0]}
+
+    every = [("measured",), ("vlm",), ("sidecar",)]
+    before = [keys(*sources) for sources in every]
+    for name, value in (("luma_mean_pct", 90.0), ("camera_motion", "static")):
+        for file in storage.list_files(f"{dataset}/tables/clips", ".parquet"):
+            table = storage.read_table(file)
+            at = table.column_names.index(name)
+            storage.write_table(
+                file, table.set_column(at, CLIPS.field(name), [[value] * table.num_rows])
+            )
+    after = [keys(*sources) for sources in every]
+    assert not before[0] & after[0] and not before[1] & after[1] and before[2] == after[2]
+
+
+def test_a_kept_answer_that_is_no_caption_by_todays_rules_is_asked_for_again(
+    dataset: Path, chat_server: Any
+) -> None:
+    stage = vlm_stage(chat_server, sources=["vlm"])
+    caption(stage, data=str(dataset), workers=1)
+    (file,) = storage.list_files(f"{dataset}/answers", ".parquet")
+    table = storage.read_table(file)
+    texts = ["<|im_end|>", *table["text"].to_pylist()[1:]]
+    at = table.column_names.index("text")
+    storage.write_table(file, table.set_column(at, "text", [texts]))
+    for unit in storage.list_files(f"{dataset}/tables/captions", ".parquet"):
+        storage.remove(unit)
+    caption(stage, data=str(dataset), workers=1)
+    assert len(chat_server.requests) == 4 + 1
+    assert {row["caption"] for row in captions(dataset).values()} == {chat_server.good}
+
+
+def test_a_unit_tried_twice_asks_nothing_twice(dataset: Path, chat_server: Any) -> None:
+    """A worker that dies has put its answers away; the second attempt begins with them."""
+    stage = vlm_stage(chat_server, sources=["vlm"])
+    stage = dataclasses.replace(stage, answers=str(dataset / "answers"))
+    (unit, *_), _ = units(stage, data=str(dataset))
+    tables = {"rows": unit.rows, "clips": storage.read_tables(unit.files["clips"])}
+    assert unit.rows is not None
+    first, second = stage.run(tables)["captions"], stage.run(tables)["captions"]
+    assert first.equals(second) and len(chat_server.requests) == unit.num_rows
 
 
 def test_one_clip_more_renames_only_its_own_unit(tmp_path: Path) -> None:

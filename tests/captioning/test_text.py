@@ -21,6 +21,7 @@ def test_clean_is_one_line_without_control_characters() -> None:
         ("A dog <|im_start|>user", "stop", "vlm_garbage"),
         ("A d\ufffdg", "stop", "vlm_garbage"),
         ("A d\x08og", "stop", "vlm_garbage"),
+        ("A d\ud83dog", "stop", "vlm_garbage"),
         ("!!! 123 ...", "stop", "vlm_garbage"),
     ],
 )

@@ -40,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scoring(folder: Path, **changes: Any) -> Verify:
     knobs: dict[str, Any] = {"model": MODEL, "pretrained": str(folder / "tiny.pt")}
-    return Verify(**(knobs | {"model_config_dir": str(folder)} | changes))
+    knobs |= {"model_config_dir": str(folder)} | changes
+    return Verify(**knobs)
 
 
 def jpeg(seed: int) -> bytes:
@@ -138,7 +139,7 @@ def cosines_another_way(folder: Path, text: str, jpegs: list[bytes]) -> list[flo
 def test_similarity_is_the_mean_cosine_over_the_keyframes(folder: Path) -> None:
     frames: list[tuple[str, bytes | None]] = [(name, jpeg(i)) for i, name in enumerate("babxb")]
     texts = {"a": "A red boat sails.", "b": "A dog sleeps."}  # and x has no caption
-    written = scoring(folder, batch_size=2).run(tables(texts, frames))["verify"]
+    written = scoring(folder, batch_size=2).run(tables({**texts}, frames))["verify"]
     assert written.schema == VERIFY
     for row in written.to_pylist():
         shown = [jpeg for name, jpeg in frames if name == row["clip_id"] and jpeg]
@@ -151,6 +152,7 @@ def test_similarity_is_the_mean_cosine_over_the_keyframes(folder: Path) -> None:
 
 def test_what_cannot_be_scored_is_null_with_the_reason(folder: Path) -> None:
     whole = jpeg(1)
+    frames: list[tuple[str, bytes | None]]
     frames = [("a", whole), ("b", whole), ("b", whole[:200]), ("d", whole)]
     given = tables({"a": "A dog.", "b": "A dog.", "c": "A dog.", "d": None}, frames)
     written = scoring(folder).run(given)["verify"]

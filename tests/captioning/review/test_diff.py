@@ -5,7 +5,7 @@ import pytest
 from captioning.review.diff import Run, plain, sides, word_diff
 
 
-def told(old: str, new: str) -> list[tuple[str, str]]:
+def told(old: str, new: str) -> list[tuple[str, ...]]:
     return [tuple(run) for run in word_diff(old, new)]
 
 
