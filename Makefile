@@ -29,7 +29,7 @@ CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--wor
 VERIFY_ON = $(if $(VERIFY_CONFIG),--config "$(VERIFY_CONFIG)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
+.PHONY: help demo test test-vllm test-vllm-ray curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
 	evaluate serve-vlm serve-vlm-ray bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
 
 help: ## list the targets
@@ -149,8 +149,11 @@ test: .venv/.ready ## the tests, on two cores, without a GPU or network
 bench-captions: .venv/.ready ## the client's cost at a running server, beside a plain loop (CAPTION_CONFIG=, DATA=)
 	$(PY) -m captioning bench --config "$(CAPTION_CONFIG)" --data "$(DATA)"
 
-test-vllm: .venv-vllm/ready .venv-vllm-ray/ready ## captions of real clips by a real vLLM server with a tiny model
+test-vllm: .venv-vllm/ready ## captions of real clips by a real vLLM server with a tiny model
 	DAILIES_REQUIRE_VLLM=1 $(PY) -m pytest -m vllm tests/captioning
+
+test-vllm-ray: .venv-vllm/ready .venv-vllm-ray/ready ## the same behind Ray Serve, in 4 GB and 3 minutes more
+	$(PY) -m pytest -m vllm tests/captioning/test_vllm_ray_serve.py
 
 check: .venv/.ready ## lint, format and types
 	.venv/bin/ruff check .
