@@ -3,9 +3,11 @@ an answer worth keeping, and what that costs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from captioning.answers import Journal
 from captioning.client import Client
@@ -14,6 +16,7 @@ from captioning.text import CaptionError
 
 # a greedy model gives the same answer again, so a second attempt has to draw another
 RETRY_TEMPERATURE = 0.7
+TOKENS = ("prompt_tokens", "answer_tokens")
 AHEAD = 4  # requests that are made ready before there is room at a server
 WORDS_TOKENS = 1.4  # English prose, per word, in the vocabularies of Qwen and Llama
 MAY_PASS = frozenset({"vlm_no_answer", "vlm_server_error"})
@@ -120,6 +123,17 @@ async def check_servers(model: str, server: Endpoint, *, needs_tokens: int | Non
     """Every server answers and serves the model. Raises Abort."""
     async with Client(model, server) as client:
         await client.check(needs_tokens=needs_tokens)
+
+
+def spent_now(
+    written: pa.Table, kept: Iterable[Row | None], *, names: Sequence[str] = TOKENS
+) -> dict[str, float]:
+    """Tokens in a table's columns, without those of kept answers, which were spent before."""
+    before = [answer for answer in kept if answer]
+    return {
+        kind: sum(n or 0 for n in written[name].to_pylist()) - sum(a[kind] or 0 for a in before)
+        for kind, name in zip(TOKENS, names, strict=True)
+    }
 
 
 def spending(

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from captioning import measured, sidecar, vlm
 from captioning.answers import load
-from captioning.asking import MAY_PASS, ask_all, spending
+from captioning.asking import MAY_PASS, ask_all, spending, spent_now
 from captioning.client import Client
 from captioning.endpoint import Endpoint
 from captioning.frames import FrameReader, Frames, Shown
@@ -140,11 +139,8 @@ class Describe(Stage):
         rows = [empty | {"clip_id": row["clip_id"]} for row in eligible_rows(tables)]
         return {"captions": pa.Table.from_pylist(rows, schema=CAPTIONS)}
 
-    def tally(self, written: Tables) -> dict[str, float]:
-        table = written["captions"]
-        return {
-            name: pc.sum(table[name]).as_py() or 0 for name in ("prompt_tokens", "answer_tokens")
-        }
+    def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
+        return spent_now(written["captions"], tables["rows"]["answer"].to_pylist())
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         """Tokens per second, and the money spent and to be spent."""

@@ -16,7 +16,7 @@ from curation import dataset, pipeline, storage
 from curation.clip import hash_128
 from curation.stage import Stage, Unit
 
-CLIPS_PER_UNIT = 256
+CLIPS_PER_UNIT = 128
 VIDEOS_PER_UNIT = 8  # on average, where they have few clips each
 CLIP_COLUMNS = ("clip_id", "video_id", "uri", "camera_motion", *measured.COLUMNS)
 ANSWER = pa.struct([field for field in answers.ANSWERS if field.name not in ("key", "clip_id")])

@@ -17,10 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from captioning import answers, llm
-from captioning.asking import MAY_PASS, WORDS_TOKENS, Row, ask_all, check_servers, spending
+from captioning.asking import (
+    MAY_PASS,
+    WORDS_TOKENS,
+    Row,
+    ask_all,
+    check_servers,
+    spending,
+    spent_now,
+)
 from captioning.client import Client
 from captioning.describe import Source
 from captioning.driver import check_captions
@@ -111,6 +118,7 @@ class Rewrite(Stage):
         rows = tables["captions"].to_pylist()
         known = {answer["key"]: answer for answer in tables["rows"].to_pylist()}
         keys = {text: self.key(text) for row in rows if (text := self.text_of(row))}
+        known = {k: known[k] for t, k in keys.items() if k in known and self._holds(t, known[k])}
         missing = {key: text for text, key in keys.items() if key not in known}
         found, refused = asyncio.run(from_model(missing, self)) if missing else ({}, {})
         known |= found
@@ -126,6 +134,14 @@ class Rewrite(Stage):
             if text:  # the next clip with this text has cost nothing
                 columns[text] = given | dict.fromkeys(TOKENS)
         return {"rewrites": pa.Table.from_pylist(written, schema=REWRITES)}
+
+    def _holds(self, text: str, answer: Row) -> bool:
+        """Whether a kept answer passes today's rules; one that does not is asked for again."""
+        try:
+            self._columns(text, answer)
+        except CaptionError:
+            return False
+        return True
 
     def _columns(self, text: str, answer: Row) -> Row:
         """The columns of an answer, just received or kept from an earlier run."""
@@ -144,8 +160,8 @@ class Rewrite(Stage):
         rows = [empty | {"clip_id": clip} for clip in tables["captions"]["clip_id"].to_pylist()]
         return {"rewrites": pa.Table.from_pylist(rows, schema=REWRITES)}
 
-    def tally(self, written: Tables) -> dict[str, float]:
-        return {name: pc.sum(written["rewrites"][name]).as_py() or 0 for name in TOKENS}
+    def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
+        return spent_now(written["rewrites"], tables["rows"].to_pylist(), names=TOKENS)
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         """Tokens per second, and the money spent and to be spent."""

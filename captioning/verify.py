@@ -34,7 +34,7 @@ VERIFY = pa.schema(
         "clip_id": pa.string(),
         "caption_words": pa.int32(),
         "caption_short_words": pa.int32(),
-        # phrases in caption, caption_short and caption_dense together, one text counted once
+        # phrases in caption, caption_short, caption_dense and the fields, one text counted once
         "caption_stock_phrases": pa.int32(),
         "caption_opinions": pa.int32(),
         "caption_mentions_medium": pa.int32(),
@@ -165,14 +165,17 @@ def check(row: Mapping[str, Any], *, camera_motion: str | None) -> Row:
     if not row["caption"]:
         return found | {"verify_note": "no caption"}
     texts = list(dict.fromkeys(text for name in TEXTS if (text := row.get(name))))
+    fields = json.loads(row.get("caption_fields") or "{}")
+    # what is written in the fields is trained on too
+    worded = texts + [text for name, text in fields.items() if name != "text_on_screen"]
     code, probability = language(row["caption"])
     short = row.get("caption_short")
-    said = json.loads(row.get("caption_fields") or "{}").get("camera_motion")
+    said = fields.get("camera_motion")
     return found | {
         "caption_words": len(lint.words(row["caption"])),
         "caption_short_words": len(lint.words(short)) if short else None,
         **{
-            f"caption_{kind}": sum(len(lint.hits(kind, text)) for text in texts)
+            f"caption_{kind}": sum(len(lint.hits(kind, text)) for text in worded)
             for kind in lint.KINDS
         },
         "caption_repetition": max(lint.repetition(text) for text in texts),

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from captioning import answers, prompts
-from captioning.asking import ask_all, check_servers, spending, until_valid
+from captioning.asking import ask_all, check_servers, spending, spent_now, until_valid
 from captioning.client import Client
 from captioning.describe import LATER, STOPPED, read_frames
 from captioning.driver import check_captions
@@ -125,10 +125,10 @@ class Vqa(Stage):
         rows = [empty | {"clip_id": row["clip_id"]} for row in tables["rows"].to_pylist()]
         return {"vqa": pa.Table.from_pylist(rows, schema=VQA)}
 
-    def tally(self, written: Tables) -> dict[str, float]:
-        table = written["vqa"]
-        names = ("vqa_prompt_tokens", "vqa_answer_tokens")
-        return {name: sum(n or 0 for n in table[name].to_pylist()) for name in names}
+    def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
+        known = (json.loads(known or "{}") for known in tables["rows"]["known"].to_pylist())
+        kept = [answer for answers in known for answer in answers.values()]
+        return spent_now(written["vqa"], kept, names=("vqa_prompt_tokens", "vqa_answer_tokens"))
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         price = self.server.usd_per_hour

@@ -45,7 +45,7 @@ def run_unit(stage: Stage, unit: Unit, *, data: str, isolated: bool) -> dict[str
             with _memory(stage, isolated=isolated):
                 written = _run_stage(stage, tables)
             _commit(stage, unit, written, data=data)
-            result["tally"] = json.dumps(stage.tally(written))
+            result["tally"] = json.dumps(stage.tally(tables, written))
     except MemoryError:
         result |= {
             "status": OUT_OF_MEMORY if isolated else STOPPED,

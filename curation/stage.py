@@ -72,8 +72,8 @@ class Stage:
         """The unit's rows when `run` could not finish: every row kept, with the reason."""
         raise NotImplementedError
 
-    def tally(self, written: Tables) -> dict[str, float]:
-        """What the progress bar adds up over the units, beside rows."""
+    def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
+        """What the progress bar adds up beside rows, from what a unit read and wrote."""
         return {}
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
