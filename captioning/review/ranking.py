@@ -60,6 +60,10 @@ def joined(data: str) -> pa.Table:
             f"run `make caption DATA={data}` first"
         )
     found = once(captions).join(once(clips), "clip_id")
+    vqa = dataset.load(data, "vqa")
+    if vqa is not None:
+        asked = [name for name in vqa.column_names if name.startswith("caption_yes_")]
+        found = found.join(once(vqa.select(["clip_id", *asked])), "clip_id")
     verify = dataset.load(data, "verify")
     if verify is None:
         return found

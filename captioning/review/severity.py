@@ -34,6 +34,8 @@ class Limits:
     min_clip_similarity: float = 0.2
     """cosine, -1 to 1; a choice, since every model has a scale of its own: LAION-5B kept pairs from
     0.28 with ViT-B/32 (Schuhmann et al. 2022, sec. 3)"""
+    min_yes: float = 0.3
+    """0 to 1; VQAScore of a caption's least likely field (make vqa)"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ def checks(limits: Limits) -> list[Check]:
             *("clip_similarity", "Similarity to the picture", 3, "caption_clip_similarity"),
             expected=f"at least {limits.min_clip_similarity:g}",
             is_bad=lambda row: row["caption_clip_similarity"] < limits.min_clip_similarity,
+        ),
+        Check(
+            *("made_up", "Least likely field", 3, "caption_yes_min"),
+            expected=f"at least {limits.min_yes:g}",
+            is_bad=lambda row: row["caption_yes_min"] < limits.min_yes,
         ),
         Check(
             *("language", "Language", 2, "caption_language", limits.language),

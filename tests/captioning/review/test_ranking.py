@@ -92,3 +92,12 @@ def test_only_what_is_shown_is_read(write_data: Write) -> None:
 def test_a_dataset_without_captions_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no captions; expected .*: run `make caption DATA="):
         joined(str(tmp_path))
+
+
+def test_what_a_model_was_asked_of_the_fields_is_told(write_data: Write) -> None:
+    data = write_data()
+    columns = {"caption_yes_light": [0.9, 0.1], "caption_yes_min": [0.8, 0.1], "error": [None] * 2}
+    asked = pa.table({"clip_id": ["good", "bad"]} | columns)
+    storage.write_table(f"{data}/tables/vqa/u.parquet", asked)
+    found = {row["clip_id"]: row["caption_yes_min"] for row in joined(data).to_pylist()}
+    assert (found["good"], found["bad"], found["plain"]) == (0.8, 0.1, None)

@@ -39,6 +39,7 @@ def test_a_good_caption_has_no_bad_check() -> None:
     [
         ({"caption_camera_conflict": "says static, measured pan left"}, "camera_conflict"),
         ({"caption_clip_similarity": 0.19}, "clip_similarity"),
+        ({"caption_yes_min": 0.29}, "made_up"),
         ({"caption_language": "fr"}, "language"),
         ({"caption_repetition": 0.11}, "repetition"),
         ({"caption_words": 79}, "words"),
