@@ -83,7 +83,7 @@ shard: .venv/.ready ## cut the kept clips and pack them into WebDataset tars
 audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped and why
 	$(PY) -m curation audit $(ON)
 
-curate: .venv/.ready ## all of the above but embed and text, and audit, in one go (FOOTAGE=, DATA=, CONFIG=)
+curate: .venv/.ready ## split, aesthetics, embed, dedup, filter, caption, verify, filter, targets, shard and audit
 	$(PY) -m curation split aesthetics embed dedup filter --footage "$(FOOTAGE)" $(ON)
 	$(PY) -m captioning caption $(CAPTION_ON)
 	$(PY) -m captioning verify $(VERIFY_ON)

@@ -35,6 +35,9 @@ def build_parser() -> ArgumentParser:
     describe.add_argument("--config", action="config", help="YAML with any of the options below")
     describe.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
     describe.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    describe.add_argument(
+        "--replace", type=bool, default=False, help="let captions by a model give way to others"
+    )
     describe.add_class_arguments(Describe)
     commands.add_subcommand("caption", describe)
 
@@ -101,8 +104,8 @@ def _command(summary: str) -> ArgumentParser:
 def run(command: str, options: Namespace) -> None:
     knobs = {key: value for key, value in vars(options).items() if key != "config"}
     if command == "caption":
-        data, workers = knobs.pop("data"), knobs.pop("workers")
-        caption(Describe(**knobs), data=data, workers=workers)
+        given = {name: knobs.pop(name) for name in ("data", "workers", "replace")}
+        caption(Describe(**knobs), **given)
     elif command == "rewrite":
         data, workers = knobs.pop("data"), knobs.pop("workers")
         rewrite(Rewrite(**knobs), data=data, workers=workers)

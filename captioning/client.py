@@ -144,7 +144,11 @@ class Client:
 
         try:
             response = await server.api.models.with_raw_response.list(timeout=CHECK_TIMEOUT_S)
-        except NotFoundError:  # some endpoints list nothing; a request will tell
+        except NotFoundError as error:  # some endpoints list nothing; a request will tell
+            if not server.url.rstrip("/").endswith("/v1"):
+                raise Abort(
+                    f"{server.url} has no list of models; server.base_urls end in /v1"
+                ) from error
             return None
         models = read_models(response.text)
         if models is None:

@@ -101,6 +101,13 @@ class Describe(Stage):
                 f"sources = {self.sources}, expected some of vlm, sidecar, measured, each once"
             )
 
+    @property
+    def num_cpus(self) -> float:
+        """A worker that asks a model mostly waits: four share a core, so that videos of few clips
+        keep the servers busy too.
+        """
+        return 0.25 if "vlm" in self.sources else 1
+
     def config_hash(self) -> str:
         """Of what changes a caption: not of the server, and of the model only where it is asked."""
         asked = asdict(self.vlm) | {"version": vlm.VERSION} if "vlm" in self.sources else None

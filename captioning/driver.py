@@ -13,11 +13,11 @@ from captioning import answers, measured, sidecar
 from captioning.asking import check_servers
 from captioning.describe import Describe
 from curation import dataset, pipeline, storage
-from curation.clip import hash_128
 from curation.stage import Stage, Unit
 
 CLIPS_PER_UNIT = 128
-VIDEOS_PER_UNIT = 8  # on average, where they have few clips each
+LATER_TABLES = ("verify", "vqa", "rewrites")
+"""What other stages write of captions."""
 CLIP_COLUMNS = ("clip_id", "video_id", "uri", "camera_motion", *measured.COLUMNS)
 ANSWER = pa.struct([field for field in answers.ANSWERS if field.name not in ("key", "clip_id")])
 ROWS = pa.schema(
@@ -30,11 +30,25 @@ ROWS = pa.schema(
 )
 
 
-def caption(stage: Describe, *, data: str, workers: int | None = None) -> dict[str, Any]:
-    """Caption what is missing in the dataset; returns the run's record."""
+def caption(
+    stage: Describe, *, data: str, workers: int | None = None, replace: bool = False
+) -> dict[str, Any]:
+    """Caption what is missing in the dataset; returns the run's record.
+
+    replace: whether captions by a model may give way to those of a config that asks none. Raises
+    ValueError where they would and may not.
+    """
     pipeline.check([stage], data=data)
     kept = stage.answers or storage.join(data, "answers")
     stage = dataclasses.replace(stage, answers=kept)
+    before = _texts(data)
+    by_model = sum(row["caption_source"] == "vlm" for row in before.values())
+    if by_model and "vlm" not in stage.sources and not replace:
+        raise ValueError(
+            f"{data} holds {by_model} captions by a model, and sources = {stage.sources} would "
+            "replace them; give the config that wrote them (make: CAPTION_CONFIG=), or --replace "
+            "true"
+        )
     found, missing = units(stage, data=data)
     if missing and "vlm" in stage.sources:
         print(estimate(stage, missing), flush=True)
@@ -44,9 +58,38 @@ def caption(stage: Describe, *, data: str, workers: int | None = None) -> dict[s
     record = pipeline.run(stage, found, data=data, workers=workers)
     if "vlm" in stage.sources:
         answers.compact(kept)
+    _forget_later(before, data=data)
     if found:
         print(summary(dataset.load(data, "captions")), flush=True)
     return record
+
+
+def _texts(data: str) -> dict[str, dict[str, Any]]:
+    """clip_id -> what is told of the clip, of the captions that are there."""
+    names = ["caption", "caption_source", "caption_short", "caption_fields"]
+    files = dataset.table_files(data, "captions")
+    if not files or not {*names} <= dataset.columns_of(files[0]):
+        return {}
+    table = dataset.load(data, "captions", columns=["clip_id", *names])
+    return {row.pop("clip_id"): row for row in table.to_pylist()} if table is not None else {}
+
+
+def _forget_later(before: dict[str, dict[str, Any]], *, data: str) -> None:
+    """Remove what later stages have written of captions that are no more: checks of another text
+    would have this one rejected.
+    """
+    after = _texts(data)
+    changed = {clip for clip, told in before.items() if after.get(clip) != told}
+    for table in LATER_TABLES if changed else ():
+        stale = [
+            file
+            for file in dataset.table_files(data, table)
+            if changed & set(storage.read_table(file, columns=["clip_id"])["clip_id"].to_pylist())
+        ]
+        for file in stale:
+            storage.remove(file)
+        if stale:
+            print(f"{table}: what was of older captions is removed; make it again", flush=True)
 
 
 def check_captions(stage: Stage, *, data: str) -> None:
@@ -61,9 +104,9 @@ def check_captions(stage: Stage, *, data: str) -> None:
 def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any]]]:
     """(units of work, the clips that a model has to be asked about).
 
-    A unit holds the eligible clips of some videos and is named by them and by the sidecars beside
-    them. Which videos go together hangs on the videos alone, so that another threshold in the
-    filter makes new units only of those whose eligible clips it changed.
+    A unit holds the eligible clips of one video, at most CLIPS_PER_UNIT of them, and is named by
+    them and by the sidecars beside it: new footage, and another threshold in the filter, make new
+    units only of what they change.
     """
     verdicts = dataset.require(data, "filter")
     eligible = set(verdicts.filter(verdicts["eligible"])["clip_id"].to_pylist())
@@ -105,24 +148,13 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
 
 
 def _groups(data: str, *, eligible: set[str]) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    """(files of the clips table, eligible clips) that go together."""
-    files: list[str] = []
-    clips: list[dict[str, Any]] = []
+    """(files of the clips table, eligible clips) of each unit."""
     for file in dataset.table_files(data, "clips"):
         present = dataset.columns_of(file)
         rows = storage.read_table(file, columns=[c for c in CLIP_COLUMNS if c in present])
         found = [row for row in rows.to_pylist() if row["clip_id"] in eligible]
         for start in range(0, len(found), CLIPS_PER_UNIT):
-            if clips and len(clips) + len(found[start:]) > CLIPS_PER_UNIT:
-                yield files, clips
-                files, clips = [], []
-            files.append(file)
-            clips += found[start : start + CLIPS_PER_UNIT]
-        if clips and int(hash_128(Path(file).stem), 16) % VIDEOS_PER_UNIT == 0:
-            yield files, clips
-            files, clips = [], []
-    if clips:
-        yield files, clips
+            yield [file], found[start : start + CLIPS_PER_UNIT]
 
 
 def _key(stage: Describe, clips: list[dict[str, Any]]) -> str:
@@ -160,7 +192,8 @@ def estimate(stage: Describe, missing: list[dict[str, Any]]) -> str:
     return (
         f"caption: {len(missing):,} clips to ask {stage.vlm.model} about, with {frames:,} frames: "
         f"about {prompt:,} prompt tokens ({prompt / len(missing):,.0f} a clip), "
-        f"and up to {stage.vlm.max_tokens * len(missing):,} of answers"
+        f"and up to {stage.vlm.max_tokens * len(missing):,} of answers, "
+        f"{stage.vlm.answers} times as many where no answer is a caption"
     )
 
 

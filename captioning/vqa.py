@@ -101,6 +101,7 @@ class Vqa(Stage):
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"vqa": VQA}
     passing: ClassVar[frozenset[str]] = frozenset(LATER | STOPPED)
+    num_cpus: ClassVar[float] = 0.25  # as in captioning.describe
     deadline_s: ClassVar[float] = 6 * 3600
 
     def config_hash(self) -> str:
@@ -260,12 +261,28 @@ def vqa(stage: Vqa, *, data: str, workers: int | None = None) -> dict[str, Any]:
     kept = stage.answers or storage.join(data, "answers")
     stage = dataclasses.replace(stage, answers=kept)
     found, num_missing = units(stage, data=data)
+    if not any(
+        row["fields"] for unit in found if unit.rows is not None for row in unit.rows.to_pylist()
+    ):
+        print("vqa: no caption has fields (they come from a model asked with vlm.structured: true)")
     if num_missing:
         print(f"vqa: {num_missing:,} questions to ask {stage.vlm.model}", flush=True)
         asyncio.run(check_servers(stage.vlm.model, stage.server))
     record = pipeline.run(stage, found, data=data, workers=workers)
     answers.compact(kept)
+    if found:
+        print(summary(dataset.require(data, "vqa").to_pylist()), flush=True)
     return record
+
+
+def summary(rows: list[Row]) -> str:
+    """How many captions were judged, and how the least likely fields fared."""
+    judged = sorted(row["caption_yes_min"] for row in rows if row["caption_yes_min"] is not None)
+    text = f"vqa         {len(judged)} of {len(rows)} captions judged"
+    if judged:
+        low = sum(yes < 0.5 for yes in judged)
+        text += f" | least likely field: median {judged[len(judged) // 2]:.2f}, {low} below 0.5"
+    return text
 
 
 def units(stage: Vqa, *, data: str) -> tuple[list[Unit], int]:

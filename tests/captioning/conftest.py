@@ -79,6 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._send_metrics()
             return
+        if self.path != "/v1/models":
+            self._send(404, {})
+            return
         served = {"id": MODEL, "object": "model", "max_model_len": 4096}
         self._send(200, {"object": "list", "data": [served]})
 

@@ -160,6 +160,11 @@ def test_check_passes_where_the_model_is_served(chat_server: Any) -> None:
     check(chat_server.url, model=chat_server.model)
 
 
+def test_an_address_without_its_end_is_one_sentence(chat_server: Any) -> None:
+    with pytest.raises(Abort, match="has no list of models; server.base_urls end in /v1"):
+        check(chat_server.url.removesuffix("/v1"), model=chat_server.model)
+
+
 def test_check_names_the_models_that_are_served(chat_server: Any) -> None:
     with pytest.raises(Abort, match=f"does not serve 'other' but .*{chat_server.model}"):
         check(chat_server.url, model="other")

@@ -239,6 +239,29 @@ def test_a_rerun_asks_only_for_what_is_missing(dataset: Path, chat_server: Any) 
     assert len(chat_server.requests) == 12
 
 
+def test_a_models_captions_give_way_only_where_asked(dataset: Path, chat_server: Any) -> None:
+    caption(vlm_stage(chat_server, sources=["vlm"]), data=str(dataset), workers=1)
+    plain = Describe(sources=["measured"])
+    with pytest.raises(ValueError, match="4 captions by a model, and sources = .* CAPTION_CONFIG="):
+        caption(plain, data=str(dataset), workers=1)
+    assert {row["caption_source"] for row in captions(dataset).values()} == {"vlm"}
+    caption(plain, data=str(dataset), workers=1, replace=True)
+    assert {row["caption_source"] for row in captions(dataset).values()} == {"measured"}
+
+
+def test_checks_of_older_captions_go_with_them(dataset: Path, chat_server: Any) -> None:
+    caption(Describe(sources=["sidecar", "measured"]), data=str(dataset), workers=1)
+    boat, trap = clip_ids(dataset, "boat")[0], clip_ids(dataset, "trap")[0]
+    for unit, clip_id in (("one", boat), ("other", trap)):
+        checks = pa.table({"clip_id": [clip_id], "caption_uncertain": [1]})
+        storage.write_table(f"{dataset}/tables/verify/{unit}.parquet", checks)
+    (dataset.parent / "boat.vtt").write_text(VTT.replace("leaves", "returns"))
+    caption(Describe(sources=["sidecar", "measured"]), data=str(dataset), workers=1)
+    assert captions(dataset)[boat]["caption"] == "A boat returns."
+    left = load(str(dataset), "verify")
+    assert left is not None and left["clip_id"].to_pylist() == [trap]
+
+
 def test_a_server_that_dies_on_the_way_costs_no_answer_twice(
     dataset: Path, chat_server: Any
 ) -> None:

@@ -23,7 +23,9 @@ def test_the_command_in_a_configs_first_line_understands_it(config: Path) -> Non
     chosen = parser.instantiate(parser.parse_args([command, "--config", str(config), *needed]))
     knobs = vars(chosen[command])
     if command == "caption":
-        given = {k: v for k, v in knobs.items() if k not in ("config", "data", "workers")}
+        given = {
+            k: v for k, v in knobs.items() if k not in ("config", "data", "workers", "replace")
+        }
         assert Describe(**given).sources[-1] == "measured"
 
 
