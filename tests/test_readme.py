@@ -17,6 +17,7 @@ RUN_BY = {
     "curate": ("Makefile", "$(MAKE) curate"),
     "train": ("Makefile", "$(MAKE) train"),
     "sample": ("Makefile", "$(MAKE) sample"),
+    "shard": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "filter": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "audit": ("tests/test_readme.py", '"filter", "shard", "audit"'),
     "caption": ("tests/captioning/test_vllm.py", '"caption"'),
