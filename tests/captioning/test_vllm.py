@@ -182,7 +182,13 @@ def test_the_clients_cost_is_measured_beside_a_plain_loop(
     served: Served, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["bench", "--data", str(dataset), "--clips", "2", "--sources", "[vlm]"]
-    asked = ["--vlm.model", NAME, "--vlm.max_tokens", "8", "--vlm.frames.max_frames", "2"]
+    asked = [
+        "--vlm.model",
+        NAME,
+        "--vlm.max_tokens",
+        "8",
+        "--vlm.frames={per_s: 2, min_frames: 2, max_frames: 2}",
+    ]
     assert main([*command, *asked, "--server.base_urls", f"[{served.url}]"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("2 clips, 4 frames; reading them takes ")
