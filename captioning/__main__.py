@@ -1,12 +1,14 @@
 """python -m captioning COMMAND: the only place that parses.
 
 caption describes every clip that the filter found eligible, rewrite shortens the captions, verify
-checks them, review shows them on a page, expand writes prompts for sampling out in their form,
-bench times caption, serve runs vLLM in its own environment, install makes that environment.
+checks them, vqa asks a model whether the clips show what they say, review shows them on a page,
+expand writes prompts for sampling out in their form, bench times caption, serve runs vLLM in its
+own environment, install makes that environment.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
@@ -21,7 +23,7 @@ from captioning.rewrite import Rewrite, rewrite
 from captioning.serve import Server, serve
 from captioning.verify import Verify, verify
 from captioning.vqa import Vqa, vqa
-from curation.stage import Abort
+from curation.stage import Abort, Stage
 
 PROGRAM = "python -m captioning"
 
@@ -31,42 +33,19 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog=PROGRAM, exit_on_error=False, allow_abbrev=False)
     commands = parser.add_subcommands(dest="command")
 
-    describe = _command("Describe every clip that the filter found eligible.")
-    describe.add_argument("--config", action="config", help="YAML with any of the options below")
-    describe.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
-    describe.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    describe = _stage(commands, "caption", Describe, "Describe every clip that was found eligible.")
     describe.add_argument(
         "--replace", type=bool, default=False, help="let captions by a model give way to others"
     )
-    describe.add_class_arguments(Describe)
-    commands.add_subcommand("caption", describe)
-
-    shorter = _command("Make a short text of every caption by a language model.")
-    shorter.add_argument("--config", action="config", help="YAML with any of the options below")
-    shorter.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
-    shorter.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
-    shorter.add_class_arguments(Rewrite)
-    commands.add_subcommand("rewrite", shorter)
+    _stage(commands, "rewrite", Rewrite, "Make a short text of every caption by a language model.")
+    _stage(commands, "verify", Verify, "Check every caption: wording, language, camera, CLIP.")
+    _stage(commands, "vqa", Vqa, "Ask of every field of a caption whether the clip shows that.")
 
     longer = _command("Write prompts out in the form of the training captions.")
     longer.add_argument("--config", action="config", help="YAML with any of the options below")
     longer.add_argument("--prompt", type=str, required=True, help="text, or a JSON list of texts")
     longer.add_class_arguments(Expand)
     commands.add_subcommand("expand", longer)
-
-    checks = _command("Check every caption: wording, language, camera, and CLIP where weights are.")
-    checks.add_argument("--config", action="config", help="YAML with any of the options below")
-    checks.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
-    checks.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
-    checks.add_class_arguments(Verify)
-    commands.add_subcommand("verify", checks)
-
-    second = _command("Ask of every field of a caption whether the clip shows that.")
-    second.add_argument("--config", action="config", help="YAML with any of the options below")
-    second.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
-    second.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
-    second.add_class_arguments(Vqa)
-    commands.add_subcommand("vqa", second)
 
     look = _command("Write a page to look at the captions, the worst first.")
     look.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
@@ -94,6 +73,17 @@ def build_parser() -> ArgumentParser:
     installer.add_argument("--device", type=Device | None, default=None, help="default: as here")
     installer.add_argument("--ray", action="store_true", help="with Ray Serve, for a cluster")
     commands.add_subcommand("install", installer)
+    return parser
+
+
+def _stage(commands: Any, name: str, stage: type[Stage], summary: str) -> ArgumentParser:
+    """A command that runs a stage over a dataset."""
+    parser = _command(summary)
+    parser.add_argument("--config", action="config", help="YAML with any of the options below")
+    parser.add_argument("--data", type=str, required=True, help="the dataset: folder or s3://…")
+    parser.add_argument("--workers", type=int | None, default=None, help="Ray workers at once")
+    parser.add_class_arguments(stage)
+    commands.add_subcommand(name, parser)
     return parser
 
 

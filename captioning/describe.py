@@ -93,7 +93,7 @@ class Describe(Stage):
     }
     writes: ClassVar[dict[str, pa.Schema]] = {"captions": CAPTIONS}
     passing: ClassVar[frozenset[str]] = frozenset(LATER | STOPPED)
-    deadline_s: ClassVar[float] = 6 * 3600  # 256 clips at a slow server
+    deadline_s: ClassVar[float] = 6 * 3600  # 128 clips at a slow server
 
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) < len(self.sources):

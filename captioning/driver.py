@@ -113,9 +113,7 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
     videos = dataset.require(data, "videos").select(["video_id", "num_bytes"])
     sizes = dict(zip(*(videos[name].to_pylist() for name in videos.column_names), strict=True))
     asks = "vlm" in stage.sources
-    groups = [
-        (_key(stage, clips), files, clips) for files, clips in _groups(data, eligible=eligible)
-    ]
+    groups = [(_key(stage, clips), file, clips) for file, clips in _groups(data, eligible=eligible)]
     files = storage.list_files(dataset.tables_url(data, "captions"), ".parquet")
     done = {Path(file).stem for file in files}
     wanted = {
@@ -126,7 +124,7 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
     }
     known = answers.load(stage.answers, wanted.values()) if stage.answers else {}
     found = []
-    for key, clip_files, clips in groups:
+    for key, file, clips in groups:
         rows = [
             {
                 "clip_id": clip["clip_id"],
@@ -137,7 +135,7 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
             for clip in clips
         ]
         table = pa.Table.from_pylist(rows, schema=ROWS)
-        found.append(Unit(key, len(rows), rows=table, files={"clips": clip_files}))
+        found.append(Unit(key, len(rows), rows=table, files={"clips": [file]}))
     missing = [
         clip
         for _, _, clips in groups
@@ -147,14 +145,14 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
     return found, missing
 
 
-def _groups(data: str, *, eligible: set[str]) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    """(files of the clips table, eligible clips) of each unit."""
+def _groups(data: str, *, eligible: set[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(file of the clips table, eligible clips) of each unit."""
     for file in dataset.table_files(data, "clips"):
         present = dataset.columns_of(file)
         rows = storage.read_table(file, columns=[c for c in CLIP_COLUMNS if c in present])
         found = [row for row in rows.to_pylist() if row["clip_id"] in eligible]
         for start in range(0, len(found), CLIPS_PER_UNIT):
-            yield [file], found[start : start + CLIPS_PER_UNIT]
+            yield file, found[start : start + CLIPS_PER_UNIT]
 
 
 def _key(stage: Describe, clips: list[dict[str, Any]]) -> str:
@@ -175,8 +173,12 @@ def _answer_key(stage: Describe, clip: dict[str, Any]) -> str:
 
 
 def _prompt_tokens(stage: Describe, clip: dict[str, Any]) -> int:
-    length_s = clip["end_s"] - clip["start_s"] if clip["num_frames"] > 1 else 0.0
-    return stage.vlm.prompt_tokens(length_s, (clip["width"], clip["height"]))
+    return stage.vlm.prompt_tokens(_length_s(clip), (clip["width"], clip["height"]))
+
+
+def _length_s(clip: dict[str, Any]) -> float:
+    """0 of a still image."""
+    return clip["end_s"] - clip["start_s"] if clip["num_frames"] > 1 else 0.0
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -184,10 +186,7 @@ def _prompt_tokens(stage: Describe, clip: dict[str, Any]) -> int:
 
 def estimate(stage: Describe, missing: list[dict[str, Any]]) -> str:
     """What the model will be asked, in clips, frames and tokens, before it is."""
-    frames = sum(
-        stage.vlm.frames.count(clip["end_s"] - clip["start_s"] if clip["num_frames"] > 1 else 0.0)
-        for clip in missing
-    )
+    frames = sum(stage.vlm.frames.count(_length_s(clip)) for clip in missing)
     prompt = sum(_prompt_tokens(stage, clip) for clip in missing)
     return (
         f"caption: {len(missing):,} clips to ask {stage.vlm.model} about, with {frames:,} frames: "

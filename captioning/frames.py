@@ -6,7 +6,6 @@ They are sized to the model's own grid of patches, so that the server scales not
 tokens can be counted before anything is sent.
 """
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -133,11 +132,9 @@ class FrameReader:
         """
         waiting = list(reversed(clips))
         try:
-            with contextlib.ExitStack() as stack:
-                reader = None
+            with TimeReader(self.source) as reader:
+                is_image = reader.probe.image_extension is not None
                 while waiting:
-                    reader = reader or stack.enter_context(TimeReader(self.source))
-                    is_image = reader.probe.image_extension is not None
                     shown = self._still() if is_image else self._shown(reader, waiting[-1])
                     yield waiting.pop(), shown
         except VideoError as error:
