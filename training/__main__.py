@@ -9,6 +9,7 @@ import logging
 import sys
 import traceback
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,18 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from curation import storage
 from curation.dataset import git_commit
-from training.callbacks import AtomicCheckpointIO, Ema, FixedBatch, Meters, SaveCheckpoint
+from training.callbacks import (
+    AtomicCheckpointIO,
+    Ema,
+    FixedBatch,
+    Meters,
+    NanGuard,
+    SaveCheckpoint,
+)
 from training.data import VideoData
+from training.given import Given, load_given
 from training.module import VideoFlow
-from training.sample import generate, load_ema, write_samples
+from training.sample import Shot, generate, load_ema, pixels_of, write_samples
 
 
 class VideoTrainer(Trainer):
@@ -41,6 +50,8 @@ class VideoTrainer(Trainer):
         steps: int = 40,
         guidance: float = 4.0,
         seed: int = 0,
+        given: list[Given] | None = None,
+        region: tuple[float, float, float, float] | None = None,
         datamodule: Any = None,
     ) -> None:
         """Write a video per prompt, and a contact sheet of all.
@@ -56,20 +67,34 @@ class VideoTrainer(Trainer):
             steps: Euler steps from noise to data.
             guidance: strength of the prompt; 1 is none.
             seed: of the noise.
+            given: images and videos that the video holds, such as
+                '[{path: first.png}, {path: last.png, at: -1}]': a first image alone is animated, a
+                clip at 0 is continued and one at -1 led up to, both ends are joined, and the same
+                image at both makes a loop.
+            region: left, top, right, bottom, as shares of the picture: what is made anew of given
+                frames; the rest stays.
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
         step = load_ema(model, ckpt)
         model.to(self.strategy.root_device).eval()
-        how = {
+        if region and not given:
+            raise ValueError(f"region = {list(region)} without given frames to make it anew in")
+        size = (height, width)
+        laid = [(load_given(part.path, size=size), part.at) for part in given or []]
+        shot = Shot(frames, height, width, fps, given=laid, region=region)
+        how = {"steps": steps, "guidance": guidance, "seed": seed}
+        latents = generate(model, prompts, shot=shot, **how)
+        videos = [pixels_of(model, latent) for latent in latents]
+        record = {
+            **how,
             "frames": frames,
             "height_px": height,
             "width_px": width,
-            "steps": steps,
-            "guidance": guidance,
-            "seed": seed,
+            "given": [asdict(part) for part in given or []],
+            "region": region,
+            "ckpt": ckpt,
+            "trained_steps": step,
         }
-        videos = generate(model, prompts, fps=fps, **how)
-        record = {**how, "ckpt": ckpt, "trained_steps": step}
         write_samples(videos, prompts=prompts, fps=fps, output=output, record=record)
         print(f"{len(videos)} videos of {frames} frames and contact_sheet.png in {output}")
 
@@ -96,10 +121,12 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.grid", "data.grid", apply_on="instantiate")
+        parser.link_arguments("model.cost", "data.cost", apply_on="instantiate")
         parser.add_lightning_class_args(Ema, "ema")
         parser.add_lightning_class_args(SaveCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Meters, "meters")
         parser.add_lightning_class_args(FixedBatch, "fixed_batch")
+        parser.add_lightning_class_args(NanGuard, "nan_guard")
 
     def before_instantiate_classes(self) -> None:
         ckpt_path = self._get(self.config, "ckpt_path")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.randomness import seed_of
+from training.randomness import draw, seed_of
 
 SUBJECT = "subject"
 FIELDS = (
@@ -83,7 +83,7 @@ def training_text(sample: Mapping[str, Any], *, mix: CaptionMix, rng_key: str) -
     }
     if not weights:
         return None
-    drawn = draw(weights, rng_key=rng_key)
+    drawn = draw(weights, rng_key, "caption")
     if drawn == "fields":
         return compose(fields, rng_key=rng_key)
     return None if drawn == "primary" else texts[drawn]
@@ -91,16 +91,6 @@ def training_text(sample: Mapping[str, Any], *, mix: CaptionMix, rng_key: str) -
 
 def has_primary(sample: Mapping[str, Any]) -> bool:
     return sample.get("caption_source") is not None
-
-
-def draw(weights: dict[str, float], *, rng_key: str) -> str:
-    """One name, as often as its weight says."""
-    left = seed_of(rng_key, "caption") / 2**63 * math.fsum(weights.values())
-    for name, weight in weights.items():
-        left -= weight
-        if left < 0:
-            return name
-    return next(reversed(weights))  # the sum was rounded up
 
 
 def told_fields(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -2,27 +2,51 @@
 devices.
 
 The dataset is a map from a ticket of the plan to the clips of that pack; the sampler walks the
-plan. Workers hold no state, so a checkpoint needs only the optimizer step and where its epoch
-began: a few hundred bytes, and what was prefetched when the run stopped does not count.
+plan. Workers hold no state, so a checkpoint needs only the cursor (schedule.py): a few hundred
+bytes.
 """
 
-import bisect
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.captions import CaptionMix
-from training.index import JSON_COLUMNS, index_hash, load_index
+from training.curriculum import Phase, View, ends
+from training.index import JSON_COLUMNS, Index, index_hash, load_index
+from training.masks import TaskMix
+from training.models.cost import Cost
 from training.models.patches import Grid
 from training.pack import ClipBatch
-from training.plan import VERSION, PackTicket, Plan, View, make_plan
-from training.randomness import seed_of
+from training.plan import VERSION, Plan, Rows, deal, make_plan
 from training.reader import ClipReader
+from training.schedule import Cursor, Schedule, Trail
+
+SOME_FAILED = 10
+"""Samples that may fail in a dataset of any size."""
+
+
+class PackTicket(NamedTuple):
+    """One pack of the plan: what a reader needs to make it, and nothing that depends on rank or
+    worker.
+    """
+
+    phase: int
+    epoch: int
+    rows: Rows
+    step_targets: int
+    """predicted tokens of all packs of the global step: what its loss is divided by"""
+    purpose: Literal["train", "validate", "fixed"] = "train"
+    """keeps the random streams of training and evaluation apart"""
+    balance: float = 1.0
+    """mean over largest cost of a device in the step"""
 
 
 class VideoData(LightningDataModule):
@@ -33,114 +57,144 @@ class VideoData(LightningDataModule):
         data: str,
         *,
         grid: Grid,
+        cost: Cost,
         view: View = View(),  # noqa: B008 - frozen
         budget_tokens: int = 32768,
+        image_share: float = 0.0,
+        phases: list[Phase] | None = None,
         packs_per_step: int = 1,
+        tasks: TaskMix = TaskMix(),  # noqa: B008 - frozen
+        caption_mix: CaptionMix | None = None,
         seed: int = 0,
         num_workers: int = 2,
         cache_mb: int = 0,
         holdout_pct: float = 0.0,
         val_packs: int = 8,
-        caption_mix: CaptionMix | None = None,
+        max_failed_pct: float = 0.1,
+        new_phase: bool = False,
     ):
         """
         Args:
             data: folder or s3:// URL of the dataset, with `shards/index.parquet` in it.
             grid: what a token covers; follows from the model.
-            view: how much of a clip is looked at.
-            budget_tokens: tokens of a pack at most; 4 times the longest sample fills packs to 0.99
-            and more.
-            packs_per_step: packs of one optimizer step over all devices and accumulated batches.
-            seed: order, windows, noise, timesteps and caption drop follow from it.
+            cost: what a sample costs the model, by which packs are dealt out; follows from it.
+            view: how much of a clip is looked at, in a run of one phase.
+            budget_tokens: tokens of a pack at most, in a run of one phase; 4 times the longest
+                sample fills packs to 0.995 and more.
+            image_share: share of video clips of which one frame is seen, in a run of one phase.
+            phases: what a run of several phases looks at, instead of the three above.
+            packs_per_step: packs of one optimizer step over all devices; each device takes its
+                share of them one after another (gradient accumulation follows from it).
+            tasks: how often which frames or parts of a sample are given in training.
+            caption_mix: how often each kind of caption is trained on; null: the primary caption
+                always. Validation looks at the primary caption.
+            seed: order, windows, noise, timesteps, tasks and caption drop follow from it.
             num_workers: reading processes; changes nothing but the speed.
             cache_mb: decoded clips kept by each reading process, for datasets that fit.
             holdout_pct: share of clips kept from training for validation, chosen by the hash of
-            their id;
-                at 0 validation looks at training clips.
+                their id; at 0 validation looks at training clips.
             val_packs: packs of a validation at most.
-            caption_mix: how often each kind of caption is trained on; null: the primary caption
-            always. Validation looks at the primary caption.
+            max_failed_pct: share of samples that may prove unreadable before the run stops; ten
+                may in any dataset.
+            new_phase: go on from a checkpoint of another dataset or other settings: a new plan
+                begins where that one stopped.
         """
         super().__init__()
-        self.data, self.grid, self.view, self.seed = data, Grid(*grid), view, seed
-        self.budget_tokens, self.packs_per_step = budget_tokens, packs_per_step
+        self.data, self.grid, self.cost, self.seed = data, Grid(*grid), cost, seed
+        one = Phase(view=view, budget_tokens=budget_tokens, image_share=image_share)
+        self.phases = [one] if phases is None else phases
+        self.ends = ends(self.phases)
+        self.packs_per_step, self.tasks, self.caption_mix = packs_per_step, tasks, caption_mix
         self.num_workers, self.cache_mb = num_workers, cache_mb
         self.holdout_pct, self.val_packs = holdout_pct, val_packs
-        self.caption_mix = caption_mix
-        self.cursor = Cursor(step=0, epoch=0, step_in_epoch=0)
+        self.max_failed_pct, self.new_phase = max_failed_pct, new_phase
+        self.cursor = Cursor()
+        self.history: list[dict[str, Any]] = []
+        self.failed: dict[str, str] = {}
         self.sampler: PlanSampler | None = None
 
     def setup(self, stage: str) -> None:
         index = load_index(self.data)
-        held = [
-            seed_of("holdout", key) % 10_000 < 100 * self.holdout_pct
-            for key in index.table["key"].to_pylist()
-        ]
-        train = [row for row, out in enumerate(held) if not out]
-        val = [row for row, out in enumerate(held) if out] if self.holdout_pct else train
-        if not train or not val:
+        held = held_out(index, self.holdout_pct)
+        train, val = np.flatnonzero(~held), np.flatnonzero(held if held.any() else ~held)
+        if not len(train) or (self.holdout_pct and not held.any()):
             raise ValueError(
                 f"{self.holdout_pct = } leaves {len(train)} of {len(index)} clips for training "
-                f"and {len(val)} for validation, expected one each: change data.holdout_pct"
+                f"and {int(held.sum())} for validation, expected one each: change data.holdout_pct"
             )
-        self.plan = self.plan_of(index, train)
-        self.val_plan = self.plan_of(index, val)
-        self.dataset = PackDataset(
-            ClipReader(
-                index,
-                grid=self.grid,
-                view=self.view,
-                seed=self.seed,
-                cache_mb=self.cache_mb,
-                caption_mix=self.caption_mix,
-            )
+        self.schedule = Schedule(
+            [self.plan(index, train, phase=phase) for phase in self.phases], self.ends
         )
+        self.val_plan = self.plan(index, val, phase=self.phases[-1])
+        self.reader = ClipReader(
+            index,
+            grid=self.grid,
+            seed=self.seed,
+            cache_mb=self.cache_mb,
+            caption_mix=self.caption_mix,
+            tasks=self.tasks,
+        )
+        self.dataset = PackDataset(self.reader, [*self.schedule.plans, self.val_plan])
+        self.max_failed = max(SOME_FAILED, len(index) * self.max_failed_pct / 100)
         mix = self.caption_mix
         self.fingerprint = {
             "plan version": VERSION,
             "dataset": index_hash(index),
             "seed": self.seed,
             "grid": repr(self.grid),
-            "view": repr(self.view),
-            "budget_tokens": self.budget_tokens,
+            "cost": repr(self.cost),
+            "view, budget or phases": repr(self.phases),
             "packs_per_step": self.packs_per_step,
             "holdout_pct": self.holdout_pct,
+            "tasks": repr(self.tasks),
             "caption_mix": mix and repr(mix),
             "set of captions": mix and index_hash(index, columns=JSON_COLUMNS),
         }
 
-    def plan_of(self, index: Any, rows: list[int]) -> Plan:
+    def plan(self, index: Index, rows: np.ndarray, *, phase: Phase) -> Plan:
+        if phase.view.gaps and self.grid.frames > 1:
+            raise ValueError(
+                f"view.gaps = {phase.view.gaps}, expected 0: the autoencoder joins "
+                f"{self.grid.frames} frames in one, which have to follow one another"
+            )
         return make_plan(
             index,
             rows=rows,
+            phase=phase,
             grid=self.grid,
-            view=self.view,
+            cost=self.cost,
             seed=self.seed,
-            budget_tokens=self.budget_tokens,
             packs_per_step=self.packs_per_step,
         )
+
+    # -- loaders -----------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        packs = trainer.world_size * trainer.accumulate_grad_batches
-        if packs != self.packs_per_step:
+        turns, rest = divmod(self.packs_per_step, trainer.world_size)
+        if rest or not turns or trainer.accumulate_grad_batches not in (1, turns):
             raise ValueError(
-                f"{trainer.world_size} devices x "
-                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} "
-                f"make {packs} packs a step, expected "
-                f"data.packs_per_step={self.packs_per_step}: set either to match"
+                f"data.packs_per_step = {self.packs_per_step} over {trainer.world_size} devices "
+                f"with trainer.accumulate_grad_batches = {trainer.accumulate_grad_batches}, "
+                "expected a multiple of the devices, and no accumulate_grad_batches: it follows "
+                "from the two"
             )
+        trainer.accumulate_grad_batches = turns
         self.sampler = PlanSampler(
-            self.plan, self.cursor, rank=trainer.global_rank, world_size=trainer.world_size
+            self.schedule,
+            self.reader,
+            self.cursor,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
         )
         return self.loader(self.sampler)
 
     def val_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        packs = [ticket for step in self.val_plan.steps(0) for ticket in step][: self.val_packs]
-        tickets = [ticket._replace(purpose="validate") for ticket in packs]
+        packs = [pack for step in self.val_plan.steps(0) for pack in step][: self.val_packs]
+        tickets = [PackTicket(-1, 0, pack, 0, "validate") for pack in packs]
         return self.loader(tickets[trainer.global_rank :: trainer.world_size])
 
     def transfer_batch_to_device(
@@ -160,73 +214,124 @@ class VideoData(LightningDataModule):
 
     def fixed_batch(self) -> ClipBatch:
         """The first pack of the plan with noise of its own: equal at every moment of every run."""
-        return self.dataset[next(self.plan.steps(0))[0]._replace(purpose="fixed")]
+        pack = next(self.schedule.plans[0].steps(0))[0]
+        return self.dataset[PackTicket(0, 0, pack, 0, "fixed")]
+
+    # -- samples that cannot be read ---------------------------------------------------------------
+
+    def note_failures(self, batch: ClipBatch) -> None:
+        """Record what could not be read. Raises RuntimeError where it is too much of the data."""
+        for clip in batch.clips:
+            if clip.error and clip.uid not in self.failed:
+                self.failed[clip.uid] = clip.error
+                print(f"{clip.error}; its tokens are in no loss", file=sys.stderr, flush=True)
+        if len(self.failed) > self.max_failed:
+            raise RuntimeError(
+                f"{len(self.failed)} samples could not be read, more than data.max_failed_pct = "
+                f"{self.max_failed_pct} allows, the last one: {[*self.failed.values()][-1]}"
+            )
+
+    def all_failed(self) -> dict[str, str]:
+        """What could not be read, on all devices."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self.failed
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, self.failed)
+        return {uid: error for failed in found for uid, error in sorted(failed.items())}
+
+    # -- resume ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         assert self.trainer is not None
         step = self.trainer.global_step
-        cursor = self.sampler.cursor_at(step) if self.sampler else self.cursor
-        return {"fingerprint": self.fingerprint, "cursor": dataclasses.asdict(cursor)}
+        cursor = self.sampler.trail.at(step) if self.sampler else self.cursor
+        return {
+            "fingerprint": self.fingerprint,
+            "cursor": dataclasses.asdict(cursor),
+            "history": self.history,
+            "failed": self.all_failed(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
-        before = state_dict["fingerprint"]
+        before, cursor = state_dict["fingerprint"], Cursor(**state_dict["cursor"])
         changed = [name for name, value in self.fingerprint.items() if before.get(name) != value]
-        if changed:
+        self.history, self.failed = state_dict["history"], dict(state_dict["failed"])
+        if changed and not self.new_phase:
             raise ValueError(
                 f"this checkpoint was made with another {' and another '.join(changed)}, so its "
-                "place in the plan means nothing here: give the old data and settings, or start "
-                "anew without --ckpt_path"
+                "place in the plan means nothing here: give the old data and settings, set "
+                "data.new_phase to true to begin a new plan with these weights, or start anew "
+                "without --ckpt_path"
             )
-        self.cursor = Cursor(**state_dict["cursor"])
+        if changed:
+            self.history = [*self.history, {"ended": cursor.step, "fingerprint": before}]
+            self.failed = {}
+            cursor = Cursor(step=cursor.step, begun=cursor.step, epoch=cursor.epoch + 1)
+        self.cursor = cursor
+
+
+def held_out(index: Index, pct: float) -> np.ndarray:
+    """bool per row: kept from training."""
+    if not pct:
+        return np.zeros(len(index), dtype=bool)
+    keys = index.table["key"].to_pylist()
+    hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), np.int64, len(keys))
+    return hashes % 10_000 < 100 * pct
 
 
 class PackDataset(Dataset):
     """Ticket to clips; the same answer in any process."""
 
-    def __init__(self, reader: ClipReader):
-        self.reader = reader
+    def __init__(self, reader: ClipReader, plans: Sequence[Plan]):
+        self.reader, self.plans = reader, plans
 
     def __getitem__(self, ticket: PackTicket) -> ClipBatch:
+        plan, epoch = self.plans[ticket.phase], ticket.epoch
         clips = [
-            self.reader.read(row, epoch=ticket.epoch, purpose=ticket.purpose) for row in ticket.rows
+            self.reader.read(
+                row, view=plan.view_of(row, epoch), epoch=epoch, purpose=ticket.purpose
+            )
+            for row in ticket.rows
         ]
-        return ClipBatch(clips=clips, step_tokens=ticket.step_tokens)
-
-
-@dataclasses.dataclass(frozen=True)
-class Cursor:
-    """Where in the plan a run stands: optimizer step `step` is step `step_in_epoch` of `epoch`."""
-
-    step: int
-    epoch: int
-    step_in_epoch: int
+        return ClipBatch(clips, ticket.step_targets, plan.phase.budget_tokens, ticket.balance)
 
 
 class PlanSampler(Sampler[PackTicket]):
     """This rank's packs of every step from the cursor on, without end."""
 
-    def __init__(self, plan: Plan, cursor: Cursor, *, rank: int, world_size: int):
-        self.plan, self.start, self.rank, self.world_size = plan, cursor, rank, world_size
-        self.epochs: list[tuple[int, int]] = [(cursor.step - cursor.step_in_epoch, cursor.epoch)]
+    def __init__(
+        self,
+        schedule: Schedule,
+        reader: ClipReader,
+        cursor: Cursor,
+        *,
+        rank: int,
+        world_size: int,
+    ):
+        self.schedule, self.reader, self.start = schedule, reader, cursor
+        self.rank, self.world_size = rank, world_size
+        self.trail = Trail(cursor)
 
     def __iter__(self) -> Iterator[PackTicket]:
-        first_step, epoch = self.epochs[0]
-        del self.epochs[1:]
-        while True:
-            count = 0
-            for number, packs in enumerate(self.plan.steps(epoch)):
-                count += 1
-                if first_step + number >= self.start.step:
-                    yield from packs[self.rank :: self.world_size]
-            first_step, epoch = first_step + count, epoch + 1
-            self.epochs.append((first_step, epoch))
-
-    def cursor_at(self, step: int) -> Cursor:
-        """The cursor of a step already reached, although prefetching has gone further."""
-        first_step, epoch = self.epochs[bisect.bisect_right(self.epochs, (step, float("inf"))) - 1]
-        return Cursor(step=step, epoch=epoch, step_in_epoch=step - first_step)
+        self.trail = Trail(self.start)
+        for cursor, packs in self.schedule.walk(self.start):
+            self.trail.passed(cursor)
+            plan, epoch = self.schedule.plans[cursor.phase], cursor.epoch
+            targets = sum(
+                self.reader.num_targets(row, view=plan.view_of(row, epoch), epoch=epoch)
+                for pack in packs
+                for row in pack
+            )
+            dealt = [
+                deal(packs, rank=rank, world_size=self.world_size)
+                for rank in range(self.world_size)
+            ]
+            costs = [sum(plan.cost_of(pack, epoch) for pack in part) for part in dealt]
+            balance = sum(costs) / len(costs) / max(costs)
+            for pack in dealt[self.rank]:
+                yield PackTicket(cursor.phase, epoch, pack, targets, balance=balance)
 
 
 def unchanged(batch: Any) -> Any:

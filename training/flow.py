@@ -1,22 +1,25 @@
 """Rectified flow, one function per equation. t = 0 is data, t = 1 is noise.
 
 Rectified flow, Liu et al. 2022, eq. 1; timestep sampling and shift, Esser et al. 2024 (SD3),
-sections 3.1 and 5.3.2; guidance, Ho & Salimans 2022, eq. 6; prediction of clean data under the
-velocity loss, Li & He 2025 (JiT).
-Shapes: N tokens, S samples; D values per token.
+sections 3.1 and 5.3.2; prediction of clean data under the velocity loss, Li & He 2025 (JiT).
+Shapes: N tokens, D values per token.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
+
+from training.objective import Objective
+
+T_FLOOR = 1e-6
+"""Keeps the velocity of a clean token finite; it is in no loss."""
 
 
 @dataclass(frozen=True)
-class Flow:
-    """Knobs of the objective."""
+class Flow(Objective):
+    """Knobs of rectified flow."""
 
     prediction: Literal["velocity", "clean"] = "velocity"
     """what the network puts out; `clean` suits patches wider than the network (raw pixels), where
@@ -31,18 +34,35 @@ class Flow:
     """a sample of this many tokens has shift 1, larger ones see more noise; 0: no shift"""
 
     def timestep(self, z: float, *, tokens: int) -> float:
-        """t of one sample from one standard normal number."""
         t = logit_normal(z, mean=self.t_mean, std=self.t_std)
         return max(self.t_min, shift_timestep(t, shift=self.shift(tokens)))
 
     def shift(self, tokens: int) -> float:
         return shift_for_tokens(tokens, base=self.shift_tokens) if self.shift_tokens else 1.0
 
-    def velocity_of(self, out_ND: Tensor, *, x_t_ND: Tensor, t_N1: Tensor) -> Tensor:
+    def noised(self, x_ND: Tensor, *, noise_ND: Tensor, t_N1: Tensor) -> Tensor:
+        return interpolate(x_ND, noise=noise_ND, t=t_N1)
+
+    def errors(
+        self, out_ND: Tensor, *, x_ND: Tensor, noise_ND: Tensor, x_t_ND: Tensor, t_N1: Tensor
+    ) -> Tensor:
+        v_ND = self.velocity_of(out_ND.float(), x_t_ND=x_t_ND, t=t_N1.clamp(min=T_FLOOR))
+        return (v_ND - velocity(x_ND, noise=noise_ND)) ** 2
+
+    def velocity_of(self, out_ND: Tensor, *, x_t_ND: Tensor, t: Tensor | float) -> Tensor:
         """The network's answer as a velocity."""
         if self.prediction == "clean":
-            return velocity_from_clean(out_ND, x_t=x_t_ND, t=t_N1)
+            return velocity_from_clean(out_ND, x_t=x_t_ND, t=t)
         return out_ND
+
+    def times(self, steps: int, *, tokens: int) -> list[float]:
+        """From 1 to 0, dense where the shift says that most is decided."""
+        shift = self.shift(tokens)
+        return [shift_timestep(1 - step / steps, shift=shift) for step in range(steps + 1)]
+
+    def step(self, out_ND: Tensor, *, x_t_ND: Tensor, t: float, t_next: float) -> Tensor:
+        v_ND = self.velocity_of(out_ND, x_t_ND=x_t_ND, t=t)
+        return euler_step(x_t_ND, v=v_ND, t=t, t_next=t_next)
 
 
 def logit_normal(z: float, *, mean: float, std: float) -> float:
@@ -72,7 +92,7 @@ def velocity(x: Tensor, *, noise: Tensor) -> Tensor:
     return noise - x
 
 
-def velocity_from_clean(clean: Tensor, *, x_t: Tensor, t: Tensor) -> Tensor:
+def velocity_from_clean(clean: Tensor, *, x_t: Tensor, t: Tensor | float) -> Tensor:
     """e - x = (x_t - x) / t."""
     return (x_t - clean) / t
 
@@ -80,18 +100,3 @@ def velocity_from_clean(clean: Tensor, *, x_t: Tensor, t: Tensor) -> Tensor:
 def euler_step(x_t: Tensor, *, v: Tensor, t: float, t_next: float) -> Tensor:
     """x_t' = x_t + (t' - t) v."""
     return x_t + (t_next - t) * v
-
-
-def guide(v_text: Tensor, *, v_empty: Tensor, scale: float) -> Tensor:
-    """v = v_empty + w (v_text - v_empty); w = 1 leaves v_text as it is."""
-    return v_empty + scale * (v_text - v_empty)
-
-
-def sampling_times(steps: int, *, shift: float) -> list[float]:
-    """From 1 to 0 in `steps` steps, dense where the shift says that most is decided."""
-    return [shift_timestep(1 - step / steps, shift=shift) for step in range(steps + 1)]
-
-
-def squared_error(v_ND: Tensor, *, target_ND: Tensor) -> Tensor:
-    """Sum over all values; the caller divides by the values of the global step."""
-    return torch.sum((v_ND.float() - target_ND.float()) ** 2)

@@ -1,7 +1,7 @@
 """`shards/index.parquet` as a table in memory, and random reads by offset from the tars.
 
 One row is one sample: where its bytes lie and what shape it has, so that a whole epoch is planned
-without opening a tar. Rows are taken in the order of their key, whatever order the file has.
+without opening a tar. Rows are taken as they lie in the shards, whatever order the file has.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import storage
 from curation.clip import INDEX
@@ -29,7 +30,7 @@ class Index:
     data: str
     """Folder or s3:// URL of the dataset."""
     table: pa.Table
-    """`COLUMNS` and `JSON_COLUMNS`, in the order of `key`."""
+    """`COLUMNS` and `JSON_COLUMNS`, in the order of shards and of places in them."""
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -39,6 +40,10 @@ class Index:
 
     def column(self, name: str) -> np.ndarray:
         return self.table[name].to_numpy()
+
+    def codes(self, name: str) -> np.ndarray:
+        """A column as numbers from 0 on, equal where its values are (and where both are null)."""
+        return self.table[name].combine_chunks().dictionary_encode("encode").indices.to_numpy()
 
     def read(self, row: dict[str, Any], part: Literal["media", "json", "txt"]) -> bytes:
         """Bytes of one member of a sample: one ranged read, locally a seek."""
@@ -71,7 +76,15 @@ def load_index(data: str) -> Index:
         raise ValueError(
             f"{url} has no samples: every clip was rejected, see {data}/audit/index.html"
         )
-    return Index(data=data, table=table.select(columns).sort_by("key"))
+    return Index(data=data, table=in_order(table.select(columns)))
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Rows as they lie in the shards, whatever order the file has."""
+    shard = table["shard"].combine_chunks().dictionary_encode()
+    place = np.argsort(np.array(shard.dictionary.to_pylist())).argsort()
+    order = np.lexsort((table["offset_media"].to_numpy(), place[shard.indices.to_numpy()]))
+    return table if np.array_equal(order, np.arange(len(order))) else table.take(order)
 
 
 def index_hash(index: Index, *, columns: Sequence[str] = COLUMNS) -> str:
@@ -80,5 +93,21 @@ def index_hash(index: Index, *, columns: Sequence[str] = COLUMNS) -> str:
     """
     digest = hashlib.sha256()
     for name in columns:
-        digest.update("\0".join(map(str, index.table[name].to_pylist())).encode() + b"\n")
+        column = index.table[name].combine_chunks()
+        text = pa.types.is_string(column.type)
+        whole = column.fill_null("" if text else 0)
+        digest.update(f"{name} {len(whole)}\n".encode())
+        digest.update(np.packbits(column.is_null().to_numpy(zero_copy_only=False)).tobytes())
+        if text:
+            digest.update(pc.binary_length(whole).to_numpy().tobytes())
+            digest.update(text_bytes(whole))
+        else:
+            digest.update(whole.to_numpy(zero_copy_only=False).tobytes())
     return digest.hexdigest()[:32]
+
+
+def text_bytes(column: pa.Array) -> memoryview:
+    """The bytes of all strings of a column, one after another."""
+    _, offsets, content = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    return memoryview(content or b"")[ends[0] : ends[-1]]

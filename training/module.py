@@ -1,48 +1,29 @@
 """The Lightning module: clips to a pack, a pack to a loss. Everything random is keyed by sample
 (`randomness.py`).
 
-The loss of a step is the squared error summed over all values of its packs, divided by their
-number: a sample weighs by its tokens, and splitting the step over more devices or accumulated
-batches leaves the gradient as it is."""
+The loss of a step is the squared error summed over all values of its packs that are not given,
+divided by their number: a sample weighs by its tokens, and splitting the step over more devices or
+accumulated batches leaves the gradient as it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from training import flow as equations
 from training.evaluate.timestep_loss import T_VALUES, TimestepLoss
 from training.flow import Flow
-from training.models.dit import DiT
+from training.models.attention import diffs
+from training.models.cost import Cost
+from training.models.dit import DiT, Network
 from training.models.patches import Grid
 from training.models.text import TextEncoder, pack_ids
 from training.models.vae import Autoencoder
+from training.objective import Objective
 from training.pack import Clip, ClipBatch, Pack, make_pack, pixels_to_unit
 from training.randomness import generator
-
-
-@dataclass(frozen=True)
-class Network:
-    """Size of the transformer."""
-
-    width: int = 512
-    """values per token"""
-    depth: int = 12
-    """blocks"""
-    heads: int = 8
-    """heads of attention; width / heads is a multiple of 8"""
-    mlp_ratio: float = 4.0
-    """width of the MLP over width"""
-    patch: tuple[int, int, int] = (1, 2, 2)
-    """latent points per token along time, height, width"""
-    absolute: bool = False
-    """add sines and cosines of a token's position to the token, beside rotary: a short run learns
-    sooner where in the picture things are"""
-    pooled_text: bool = False
-    """the mean of a caption's states modulates every block together with the timestep, beside
-    attention to the states: a short run learns sooner which caption means which picture"""
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ class VideoFlow(LightningModule):
         text: TextEncoder,
         *,
         network: Network = Network(),  # noqa: B008 - frozen
-        flow: Flow = Flow(),  # noqa: B008 - frozen
+        objective: Objective = Flow(),  # noqa: B008 - frozen
         optimizer: AdamW = AdamW(),  # noqa: B008 - frozen
         text_drop: float = 0.1,
     ):
@@ -81,87 +62,102 @@ class VideoFlow(LightningModule):
         Args:
             vae: pixels to latents and back; frozen.
             text: captions to text states.
-            network: size of the transformer.
-            flow: the objective.
+            network: size of the transformer, and how it is computed.
+            objective: what is learned: rectified flow or noise prediction.
             optimizer: knobs of AdamW.
             text_drop: share of captions replaced by the empty one in training, for guidance.
         """
         super().__init__()
-        if network.width % (8 * network.heads):
-            raise ValueError(
-                f"{network.width = } over {network.heads = } is {network.width / network.heads:g}, "
-                "expected a multiple of 8 per head: "
-                "change model.network.width or model.network.heads"
-            )
         patch = (network.patch[0], network.patch[1], network.patch[2])
         self.grid = Grid(vae.frames, vae.pixels, patch)
         self.token_width = vae.channels * patch[0] * patch[1] * patch[2]
-        self.vae, self.text, self.flow, self.optimizer, self.text_drop = (
-            vae,
-            text,
-            flow,
-            optimizer,
-            text_drop,
-        )
-        self.dit = DiT(
-            token_width=self.token_width,
-            text_width=text.width,
-            width=network.width,
-            depth=network.depth,
-            heads=network.heads,
-            mlp_ratio=network.mlp_ratio,
-            absolute=network.absolute,
-            pooled_text=network.pooled_text,
-        )
+        self.vae, self.text, self.objective, self.network = vae, text, objective, network
+        self.optimizer, self.text_drop = optimizer, text_drop
+        self.dit = DiT(network, token_width=self.token_width, text_width=text.width)
         self.val_loss = TimestepLoss()
 
+    @property
+    def cost(self) -> Cost:
+        """What a sample costs, by which packs are dealt to devices."""
+        network = self.network
+        sizes = (network.width, network.depth, network.mlp_ratio, self.token_width)
+        return Cost(*sizes, attention=network.attention, causal=network.causal)
+
+    # -- steps -------------------------------------------------------------------------------------
+
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+        self.trainer.datamodule.note_failures(batch)  # pyright: ignore[reportAttributeAccessIssue]
         pack = self.pack(batch.clips, text_drop=self.text_drop)
         error = self.error(pack, t_S=self.timesteps(pack), noise_ND=self.noise(pack))
-        packs = (
-            self.trainer.accumulate_grad_batches * self.trainer.world_size
-        )  # both are divided by downstream
-        loss = error * packs / (batch.step_tokens * self.token_width)
+        # gradients of packs and devices are averaged downstream
+        packs = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {
-            "loss": loss,
-            "pack_loss": error.detach() / pack.x_ND.numel(),
+            "loss": error * packs / (batch.step_targets * self.token_width),
+            "error": error.detach(),
+            "values": int((~pack.known_N).sum()) * self.token_width,
             "tokens": len(pack.x_ND),
+            "flops": 3 * self.forward_flops(pack),
         }
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         pack = self.pack(batch.clips, text_drop=0.0)
         noise_ND = self.noise(pack)
+        values = int((~pack.known_N).sum()) * self.token_width
         for number, t in enumerate(T_VALUES):
             t_S = torch.full((len(pack.counts),), t, device=self.device)
             error = self.error(pack, t_S=t_S, noise_ND=noise_ND)
-            self.val_loss.add(number, error=float(error), values=pack.x_ND.numel())
+            self.val_loss.add(number, error=float(error), values=values)
 
     def on_validation_epoch_end(self) -> None:
         losses = self.val_loss.finish(self.trainer)
         self.log_dict({f"val/{name}": value for name, value in losses.items()}, rank_zero_only=True)
 
+    # -- a pack ------------------------------------------------------------------------------------
+
     def pack(self, clips: list[Clip], *, text_drop: float) -> Pack:
         """Encode clips and captions of any shapes into one pack."""
-        with torch.no_grad():
-            latents = [self.vae.encode(pixels_to_unit(clip.video_THWC)) for clip in clips]
-        captions = [
-            clip.caption if uniform(clip.rng_key, "text") >= text_drop else "" for clip in clips
-        ]
-        text_ids_M, cu_text = pack_ids(self.text.tokenize(captions))
+        text, cu_text = self.packed_text(
+            [
+                clip if uniform(clip.rng_key, "text") >= text_drop else without_text(clip)
+                for clip in clips
+            ]
+        )
         return make_pack(
-            latents,
+            [self.latent(clip) for clip in clips],
+            known=[clip.known_THW for clip in clips],
             times_s=[clip.times_s for clip in clips],
-            text_ids_M=text_ids_M,
+            text=text,
             cu_text=cu_text,
             rng_keys=[clip.rng_key for clip in clips],
             grid=self.grid,
         )
 
+    @torch.no_grad()
+    def latent(self, clip: Clip) -> Tensor:
+        if clip.latent_CTHW is not None:
+            return clip.latent_CTHW.float()
+        assert clip.video_THWC is not None
+        return self.vae.encode(pixels_to_unit(clip.video_THWC))
+
+    def packed_text(self, clips: list[Clip]) -> tuple[Tensor, tuple[int, ...]]:
+        """Token ids of the captions, or their states where all were cached."""
+        states = [clip.text_MD for clip in clips if clip.text_MD is not None]
+        if len(states) == len(clips):
+            cu = (0, *accumulate(len(part) for part in states))
+            return torch.cat(states).float(), cu
+        return pack_ids(self.text.tokenize([clip.caption for clip in clips]))
+
+    def text_states(self, pack: Pack) -> Tensor:
+        """M x D states of all captions of a pack."""
+        if pack.text.is_floating_point():
+            return pack.text
+        return self.text(pack.text, pack.cu_text)
+
     def timesteps(self, pack: Pack) -> Tensor:
         """One t per sample."""
         z = [torch.randn((), generator=generator(key, "timestep")).item() for key in pack.rng_keys]
         t = [
-            self.flow.timestep(value, tokens=length)
+            self.objective.timestep(value, tokens=length)
             for value, length in zip(z, pack.lengths, strict=True)
         ]
         return torch.tensor(t, device=pack.x_ND.device)
@@ -173,29 +169,39 @@ class VideoFlow(LightningModule):
         ]
         return torch.cat(parts).to(pack.x_ND.device)
 
-    def error(self, pack: Pack, *, t_S: Tensor, noise_ND: Tensor) -> Tensor:
-        """Squared error of the velocity, summed over all values of the pack."""
-        t_N1 = t_S[pack.sample_N, None]
-        x_t_ND = equations.interpolate(pack.x_ND, noise=noise_ND, t=t_N1)
-        v_ND = self.velocity(
-            x_t_ND, pack=pack, t_S=t_S, text_MD=self.text(pack.text_ids_M, pack.cu_text)
-        )
-        return equations.squared_error(
-            v_ND, target_ND=equations.velocity(pack.x_ND, noise=noise_ND)
-        )
+    # -- the network on a pack ---------------------------------------------------------------------
 
-    def velocity(self, x_t_ND: Tensor, *, pack: Pack, t_S: Tensor, text_MD: Tensor) -> Tensor:
-        """The network's velocity at every token."""
-        out_ND = self.dit(
+    def error(self, pack: Pack, *, t_S: Tensor, noise_ND: Tensor) -> Tensor:
+        """Squared error, summed over all values of the tokens that are not given."""
+        t_N1, known_N1 = t_S[pack.sample_N, None], pack.known_N[:, None]
+        x_t_ND = self.objective.noised(pack.x_ND, noise_ND=noise_ND, t_N1=t_N1)
+        x_t_ND = torch.where(known_N1, pack.x_ND, x_t_ND)
+        out_ND = self.predict(x_t_ND, pack=pack, t_S=t_S, text_MD=self.text_states(pack))
+        errors_ND = self.objective.errors(
+            out_ND, x_ND=pack.x_ND, noise_ND=noise_ND, x_t_ND=x_t_ND, t_N1=t_N1
+        )
+        return errors_ND.masked_fill(known_N1, 0.0).sum()
+
+    def predict(self, x_t_ND: Tensor, *, pack: Pack, t_S: Tensor, text_MD: Tensor) -> Tensor:
+        """What the network puts out at every token; given tokens have timestep 0."""
+        t_R, row_N = pack.conditions(t_S)
+        return self.dit(
             x_t_ND,
-            t_R=t_S,
-            row_N=pack.sample_N,
+            t_R=t_R,
+            row_N=row_N,
             positions_N3=pack.positions_N3,
             text_MD=text_MD,
-            own=pack.own,
+            own=pack.own(self.network),
             cross=pack.cross,
+        ).float()
+
+    def forward_flops(self, pack: Pack) -> float:
+        """Operations of the transformer's forward pass over the pack."""
+        text = diffs(pack.cu_text)
+        return sum(
+            self.cost.forward(count, text_tokens=words)
+            for count, words in zip(pack.counts, text, strict=True)
         )
-        return self.flow.velocity_of(out_ND.float(), x_t_ND=x_t_ND, t_N1=t_S[pack.sample_N, None])
 
     def configure_optimizers(self) -> Any:
         knobs = self.optimizer
@@ -221,3 +227,8 @@ def lr_share(step: int, *, knobs: AdamW) -> float:
 
 def uniform(*key: object) -> float:
     return torch.rand((), generator=generator(*key)).item()
+
+
+def without_text(clip: Clip) -> Clip:
+    """The clip with the empty caption, which guidance is measured against."""
+    return replace(clip, caption="", text_MD=clip.empty_text_MD)

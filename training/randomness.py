@@ -5,7 +5,10 @@ epoch, purpose). So a run on another number of workers or devices, or one that w
 resumed, draws the same numbers."""
 
 import hashlib
+import math
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 
@@ -23,3 +26,23 @@ def seed_of(*parts: object) -> int:
 def generator(*parts: object) -> torch.Generator:
     """A CPU generator: drawing on the CPU gives equal noise on every kind of device."""
     return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def rng(*parts: object) -> np.random.Generator:
+    """The same for numpy, which is quicker for a few small numbers."""
+    return np.random.Generator(np.random.PCG64(seed_of(*parts)))
+
+
+def share_of(*parts: object) -> float:
+    """A number from [0, 1)."""
+    return seed_of(*parts) / 2**63
+
+
+def draw(weights: Mapping[str, float], *parts: object) -> str:
+    """One name, as often as its weight says."""
+    left = share_of(*parts) * math.fsum(weights.values())
+    for name, weight in weights.items():
+        left -= weight
+        if left < 0:
+            return name
+    return next(reversed(list(weights)))  # the sum was rounded up

@@ -14,18 +14,20 @@ import torch
 
 from curation.video import read_frames, read_image
 from training.captions import CaptionMix, training_text
+from training.curriculum import View
 from training.index import Index
-from training.models.patches import Grid
+from training.masks import TaskMix, draw_known
+from training.models.patches import Grid, Patch
 from training.pack import Clip
-from training.plan import View, sample_shape
-from training.randomness import key, seed_of
+from training.plan import Shape, sample_shape
+from training.randomness import key, rng, seed_of, share_of
 
 IMAGES = ("jpg", "png", "webp")
 
 
 class ClipReader:
-    """Reads samples of one index for one grid and view; caption_mix: None gives every sample its
-    primary caption.
+    """Reads samples of one index for one grid; caption_mix: None gives every sample its primary
+    caption.
     """
 
     def __init__(
@@ -33,41 +35,71 @@ class ClipReader:
         index: Index,
         *,
         grid: Grid,
-        view: View,
         seed: int,
         cache_mb: int,
         caption_mix: CaptionMix | None = None,
+        tasks: TaskMix = TaskMix(),  # noqa: B008 - frozen
     ):
-        self.index, self.grid, self.view, self.seed = index, grid, view, seed
-        self.caption_mix = caption_mix
+        self.index, self.grid, self.seed = index, grid, seed
+        self.caption_mix, self.tasks = caption_mix, tasks
         self.cache = FrameCache(cache_mb << 20)
 
-    def read(self, row_number: int, *, epoch: int, purpose: str) -> Clip:
-        """The sample as it appears in an epoch."""
+    def read(self, row_number: int, *, view: View, epoch: int, purpose: str) -> Clip:
+        """The sample as it appears in an epoch; one that cannot be read is black, and all of it is
+        given, so that it is in no loss.
+        """
         row = self.index.row(row_number)
-        shape = sample_shape(
-            row["num_frames"],
-            row["fps"],
-            row["height"],
-            row["width"],
-            grid=self.grid,
-            view=self.view,
-        )
-        rng_key = key(self.seed, purpose, row["key"], epoch)
-        indices = frame_indices(row, frames=shape.frames, view=self.view, rng_key=rng_key)
+        shape = shape_of(row, grid=self.grid, view=view)
+        rng_key = self.rng_key(row["key"], epoch=epoch, purpose=purpose)
+        indices = frame_indices(row, frames=shape.frames, view=view, rng_key=rng_key)
         size = (shape.height_px, shape.width_px)
-        cache_key = (row["key"], indices[0])
-        frames = self.cache.get(cache_key)
-        if frames is None:
-            frames = decode(self.index.read(row, "media"), row=row, indices=indices, size=size)
-            self.cache.put(cache_key, frames)
+        error, caption = None, ""
+        try:
+            frames = self.frames(row, indices=indices, size=size)
+            caption = self.caption(row, purpose=purpose, rng_key=rng_key)
+        except (ValueError, OSError) as problem:
+            error = str(problem)
+            frames = np.zeros((len(indices), *size, 3), np.uint8)
+        known_THW = self.known(shape.counts, rng_key=rng_key, purpose=purpose)
         return Clip(
             uid=row["key"],
             rng_key=rng_key,
             video_THWC=torch.from_numpy(frames),
             times_s=torch.tensor([(i - indices[0]) / (row["fps"] or 1.0) for i in indices]),
-            caption=self.caption(row, purpose=purpose, rng_key=rng_key),
+            caption=caption,
+            known_THW=torch.from_numpy(known_THW) if not error else torch.ones(shape.counts) > 0,
+            error=error,
         )
+
+    def rng_key(self, uid: str, *, epoch: int, purpose: str) -> str:
+        """Names the random streams of a sample in an epoch."""
+        return key(self.seed, purpose, uid, epoch)
+
+    def known(self, counts: Patch, *, rng_key: str, purpose: str) -> np.ndarray:
+        """bool T x H x W: the given tokens; outside training none are."""
+        if purpose != "train":
+            return np.zeros(counts, dtype=bool)
+        return draw_known(counts, tasks=self.tasks, rng_key=rng_key)
+
+    def num_targets(self, row_number: int, *, view: View, epoch: int) -> int:
+        """Tokens of a sample that training predicts, known before anything is read."""
+        row = self.index.row(row_number)
+        counts = shape_of(row, grid=self.grid, view=view).counts
+        if self.tasks.text_only:
+            return math.prod(counts)
+        rng_key = self.rng_key(row["key"], epoch=epoch, purpose="train")
+        return int((~self.known(counts, rng_key=rng_key, purpose="train")).sum())
+
+    def frames(
+        self, row: dict[str, Any], *, indices: list[int], size: tuple[int, int]
+    ) -> np.ndarray:
+        """uint8 T x H x W x 3, out of the cache where it was decoded before."""
+        cache_key = (row["key"], *indices)
+        frames = self.cache.get(cache_key)
+        if frames is None:
+            frames = decode(self.index.read(row, "media"), row=row, indices=indices, size=size)
+            self.cache.put(cache_key, frames)
+        return frames
 
     def caption(self, row: dict[str, Any], *, purpose: str, rng_key: str) -> str:
         """What the mix draws in training; elsewhere the primary caption, so that losses of two runs
@@ -81,16 +113,25 @@ class ClipReader:
         return self.index.read(row, "txt").decode()
 
 
+def shape_of(row: dict[str, Any], *, grid: Grid, view: View) -> Shape:
+    """How much is seen of a row of the index."""
+    shape = (row["num_frames"], row["fps"], row["height"], row["width"])
+    return sample_shape(*shape, grid=grid, view=view)
+
+
 def frame_indices(row: dict[str, Any], *, frames: int, view: View, rng_key: str) -> list[int]:
     """Frames of the media file: `frames` of them, at the view's rate, from a window inside the
-    clip.
+    clip; or, for a view with gaps, any frames of it.
     """
+    last, first = row["num_frames"] - 1, row["first_frame"]
+    if view.gaps and frames > 1 and share_of(rng_key, "gaps") < view.gaps:
+        chosen = rng(rng_key, "frames").permutation(row["num_frames"])[:frames]
+        return sorted(first + int(frame) for frame in chosen)
     stride = max(1.0, row["fps"] / view.fps) if view.fps and row["fps"] else 1.0
     span = math.ceil((frames - 1) * stride - 1e-6)  # the same hair that `frames_at_rate` allows
     starts = row["num_frames"] - span
     start = seed_of(rng_key, "window") % max(1, starts) if view.window == "random" else 0
-    last = row["num_frames"] - 1
-    return [row["first_frame"] + min(last, start + round(i * stride)) for i in range(frames)]
+    return [first + min(last, start + round(i * stride)) for i in range(frames)]
 
 
 def decode(
@@ -122,14 +163,14 @@ class FrameCache:
 
     def __init__(self, max_bytes: int):
         self.free_bytes = max_bytes
-        self.clips: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self.clips: OrderedDict[tuple, np.ndarray] = OrderedDict()
 
-    def get(self, name: tuple[str, int]) -> np.ndarray | None:
+    def get(self, name: tuple) -> np.ndarray | None:
         if name in self.clips:
             self.clips.move_to_end(name)
         return self.clips.get(name)
 
-    def put(self, name: tuple[str, int], frames: np.ndarray) -> None:
+    def put(self, name: tuple, frames: np.ndarray) -> None:
         self.clips[name] = frames
         self.free_bytes -= frames.nbytes
         while self.free_bytes < 0:

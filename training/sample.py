@@ -1,11 +1,14 @@
-"""Prompts to videos: Euler steps from noise to data under guidance, with the EMA weights of a
-checkpoint.
+"""Prompts and given frames to videos: steps from noise to data under guidance, with the EMA weights
+of a checkpoint.
 
-Any size, length and frame rate on the model's grid; all prompts travel as one pack.
+Any size, length and frame rate on the model's grid; all prompts travel as one pack. Given frames
+are tokens that stay clean at every step, as in training.
 Writes one mp4 per prompt, a contact sheet of all, and how they were made.
 """
 
 import json
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,13 @@ from torch import Tensor
 from curation import storage
 from curation.dataset import git_commit
 from curation.video import write_mp4
-from training import flow as equations
 from training.callbacks import load_weights
+from training.given import Region, known_tokens, lay_out
 from training.models.patches import unpatchify
 from training.models.text import pack_ids
 from training.module import VideoFlow
-from training.pack import make_pack, unit_to_pixels
+from training.objective import guide
+from training.pack import Pack, make_pack, pixels_to_unit, unit_to_pixels
 from training.randomness import generator, key
 
 SHEET_FRAMES = 8
@@ -53,71 +57,99 @@ def load_ema(module: VideoFlow, ckpt: str) -> int:
     return checkpoint["global_step"]
 
 
+@dataclass(frozen=True)
+class Shot:
+    """The shape of a video to make, and what it holds already."""
+
+    frames: int
+    height_px: int
+    width_px: int
+    fps: float
+    given: list[tuple[np.ndarray, int]] = field(default_factory=list)
+    """uint8 T x H x W x 3 of this size, and the frame at which they begin (training.given)"""
+    region: Region | None = None
+    """what is made anew of given frames"""
+
+
 @torch.no_grad()
 def generate(
     module: VideoFlow,
     prompts: list[str],
     *,
-    frames: int,
-    height_px: int,
-    width_px: int,
-    fps: float,
+    shot: Shot,
     steps: int,
     guidance: float,
     seed: int,
-) -> list[np.ndarray]:
-    """One video per prompt, uint8 T x H x W x 3."""
+) -> list[Tensor]:
+    """One latent C x T x H x W per prompt. Given tokens are the given latents, bit for bit."""
+    check_grid(module, frames=shot.frames, height_px=shot.height_px, width_px=shot.width_px)
+    # two halves: with and without text
+    captions = prompts if guidance == 1 else prompts + [""] * len(prompts)
+    pack = pack_of(module, captions, shot)
+    text_MD, tokens = module.text_states(pack), pack.lengths[0]
+    known_N1 = pack.known_N[:, None]
+    noise_ND = torch.cat(
+        [noise_of(module, key(seed, "sample", i), tokens) for i in range(len(prompts))]
+    ).repeat(len(captions) // len(prompts), 1)
+    x_ND = torch.where(known_N1, pack.x_ND, noise_ND)
+    times = module.objective.times(steps, tokens=tokens)
+    for t, t_next in pairwise(times):
+        t_S = torch.full((len(captions),), t, device=module.device)
+        out_ND = module.predict(x_ND, pack=pack, t_S=t_S, text_MD=text_MD)
+        if guidance != 1:
+            out_text_ND, out_empty_ND = out_ND.chunk(2)
+            out_ND = guide(out_text_ND, out_empty=out_empty_ND, scale=guidance).repeat(2, 1)
+        x_ND = module.objective.step(out_ND, x_t_ND=x_ND, t=t, t_next=t_next)
+        x_ND = torch.where(known_N1, pack.x_ND, x_ND)
+    return [
+        unpatchify(x, counts=pack.counts[0], patch=module.grid.patch)
+        for x in x_ND[: tokens * len(prompts)].split(tokens)
+    ]
+
+
+def pack_of(module: VideoFlow, captions: list[str], shot: Shot) -> Pack:
+    """One pack with the shot once per caption."""
     grid = module.grid
-    check_grid(module, frames=frames, height_px=height_px, width_px=width_px)
-    latent_frames, latent_size = (
-        grid.latent_frames(frames),
-        (height_px // grid.pixels, width_px // grid.pixels),
+    size = (shot.frames, shot.height_px, shot.width_px)
+    known_THW = np.zeros(grid.counts(*size), dtype=bool)
+    latent = torch.zeros(
+        module.vae.channels,
+        grid.latent_frames(shot.frames),
+        shot.height_px // grid.pixels,
+        shot.width_px // grid.pixels,
+        device=module.device,
     )
-    captions = (
-        prompts if guidance == 1 else prompts + [""] * len(prompts)
-    )  # two halves: with and without text
-    text_ids_M, cu_text = pack_ids(module.text.tokenize(captions))
-    blank = torch.zeros(module.vae.channels, latent_frames, *latent_size, device=module.device)
-    pack = make_pack(
-        [blank] * len(captions),
-        times_s=[torch.arange(frames) / fps] * len(captions),
-        text_ids_M=text_ids_M,
+    if shot.given:
+        video, known = lay_out(shot.given, num_frames=shot.frames)
+        known_THW = known_tokens(known, counts=grid.counts(*size), grid=grid, region=shot.region)
+        latent = module.vae.encode(pixels_to_unit(torch.from_numpy(video).to(module.device)))
+    text, cu_text = pack_ids(module.text.tokenize(captions))
+    return make_pack(
+        [latent] * len(captions),
+        known=[torch.from_numpy(known_THW)] * len(captions),
+        times_s=[torch.arange(shot.frames) / shot.fps] * len(captions),
+        text=text,
         cu_text=cu_text,
         rng_keys=captions,
         grid=grid,
     )
-    text_MD = module.text(pack.text_ids_M, pack.cu_text)
-    tokens = pack.lengths[0]
-    x_ND = torch.cat(
-        [noise_of(module, key(seed, "sample", i), tokens) for i in range(len(prompts))]
-    )
-    times = equations.sampling_times(steps, shift=module.flow.shift(tokens))
-    for t, t_next in zip(times, times[1:], strict=False):
-        t_S = torch.full((len(captions),), t, device=module.device)
-        v_ND = module.velocity(
-            x_ND.repeat(len(captions) // len(prompts), 1), pack=pack, t_S=t_S, text_MD=text_MD
-        )
-        if guidance != 1:
-            v_text_ND, v_empty_ND = v_ND.chunk(2)
-            v_ND = equations.guide(v_text_ND, v_empty=v_empty_ND, scale=guidance)
-        x_ND = equations.euler_step(x_ND, v=v_ND, t=t, t_next=t_next)
-    latents = [
-        unpatchify(x, counts=pack.counts[0], patch=grid.patch, frames=latent_frames)
-        for x in x_ND.split(tokens)
-    ]
-    return [unit_to_pixels(module.vae.decode(latent)).numpy() for latent in latents]
 
 
 def noise_of(module: VideoFlow, name: str, tokens: int) -> Tensor:
     return torch.randn(tokens, module.token_width, generator=generator(name)).to(module.device)
 
 
+def pixels_of(module: VideoFlow, latent_CTHW: Tensor) -> np.ndarray:
+    """uint8 T x H x W x 3 of a latent."""
+    return unit_to_pixels(module.vae.decode(latent_CTHW)).numpy()
+
+
 def check_grid(module: VideoFlow, *, frames: int, height_px: int, width_px: int) -> None:
     grid = module.grid
     step_y, step_x = grid.pixels * grid.patch[1], grid.pixels * grid.patch[2]
-    if frames < 1 or frames != grid.fit_frames(frames):
+    if frames < 1 or frames != grid.fit_frames(max(1, frames)):
         raise ValueError(
-            f"{frames = }, expected 1 + a multiple of {grid.frames}, such as "
+            f"{frames = }, expected 1 + a multiple of {grid.step_frames}, such as "
             f"{grid.fit_frames(max(1, frames))}"
         )
     if height_px < step_y or width_px < step_x or height_px % step_y or width_px % step_x:

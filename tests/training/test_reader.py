@@ -1,14 +1,17 @@
 """Frame i of every test file is of grey level 10 i, so pixels say which frame was read."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from training.captions import CaptionMix
+from training.curriculum import View
 from training.index import load_index
+from training.masks import TaskMix
 from training.models.patches import Grid
-from training.plan import View
 from training.reader import ClipReader, frame_indices
 
 GRID = Grid(frames=1, pixels=4, patch=(1, 2, 2))
@@ -21,10 +24,21 @@ def reader(
     seed: int = 0,
     cache_mb: int = 0,
     caption_mix: CaptionMix | None = None,
-) -> ClipReader:
+) -> "Seen":
     index = load_index(str(dataset))
     knobs = {"seed": seed, "cache_mb": cache_mb, "caption_mix": caption_mix}
-    return ClipReader(index, grid=GRID, view=view, **knobs)
+    return Seen(ClipReader(index, grid=GRID, **knobs), view)
+
+
+@dataclass
+class Seen:
+    """A reader under one view."""
+
+    reader: ClipReader
+    view: View
+
+    def read(self, number: int, *, epoch: int, purpose: str) -> Any:
+        return self.reader.read(number, view=self.view, epoch=epoch, purpose=purpose)
 
 
 def frame_numbers(video: np.ndarray) -> list[int]:
@@ -97,7 +111,7 @@ def test_cache_and_order_change_nothing(dataset: Path) -> None:
             other = cached.read(number, epoch=epoch, purpose="train")
             assert one.rng_key == other.rng_key
             assert (one.video_THWC == other.video_THWC).all()
-    assert cached.cache.clips
+    assert cached.reader.cache.clips
 
 
 def test_streams_differ_by_seed_epoch_purpose_and_sample(dataset: Path) -> None:
@@ -111,7 +125,7 @@ def test_streams_differ_by_seed_epoch_purpose_and_sample(dataset: Path) -> None:
     assert len(keys) == 16
 
 
-def captions(read_by: ClipReader, number: int, *, purpose: str = "train") -> list[str]:
+def captions(read_by: Seen, number: int, *, purpose: str = "train") -> list[str]:
     """The caption of a sample in its first 24 epochs."""
     return [read_by.read(number, epoch=epoch, purpose=purpose).caption for epoch in range(24)]
 
@@ -141,16 +155,47 @@ def test_without_a_mix_and_in_evaluation_the_primary_caption_is_read(dataset: Pa
         assert set(captions(mixed, 3, purpose=purpose)) == {"grey clip 3"}
 
 
-def test_a_sample_that_cannot_be_decoded_is_named(dataset: Path) -> None:
-    broken = reader(dataset, View())
-    row = broken.index.row(0)
-    from training.reader import decode
+def test_a_sample_that_cannot_be_decoded_is_named_and_masked(dataset: Path) -> None:
+    broken = reader(dataset, View(max_frames=3))
+    index = broken.reader.index
+    real = index.read
 
-    with pytest.raises(
-        ValueError, match="sample clip-5 of bucket/bucket-000000.tar cannot be decoded"
-    ):
-        decode(b"not a picture", row=broken.index.row(5), indices=[0], size=(8, 8))
-    with pytest.raises(
-        ValueError, match="sample clip-0 of bucket/bucket-000000.tar cannot be decoded"
-    ):
-        decode(broken.index.read(row, "media"), row=row, indices=[500], size=(8, 8))
+    def damaged(row: dict, part: Literal["media", "json", "txt"]) -> bytes:
+        content = real(row, part)
+        return b"not a picture" if row["key"] in ("clip-0", "clip-5") else content
+
+    object.__setattr__(index, "read", damaged)
+    for number, shape in ((0, (3, 6, 10)), (5, (1, 8, 12))):
+        clip = broken.read(number, epoch=0, purpose="train")
+        assert clip.error
+        name = f"sample clip-{number} of bucket/bucket-000000.tar cannot be decoded"
+        assert clip.error.startswith(name)
+        assert clip.video_THWC.shape[:3] == (shape[0], 8 * shape[1], 8 * shape[2])
+        assert clip.known_THW.shape == shape
+        assert clip.known_THW.all()
+    assert broken.read(1, epoch=0, purpose="train").error is None
+
+
+def test_any_frames_of_a_clip(dataset: Path) -> None:
+    """With gaps the frames are any of the clip's, in order, with the times they have there."""
+    gapped = reader(dataset, View(max_frames=4, gaps=1.0))
+    steps = set()
+    for epoch in range(10):
+        clip = gapped.read(2, epoch=epoch, purpose="train")
+        numbers = frame_numbers(clip.video_THWC.numpy())
+        assert numbers == sorted(set(numbers))
+        assert clip.times_s.tolist() == pytest.approx([(n - numbers[0]) / 24 for n in numbers])
+        steps |= set(np.diff(numbers).tolist())
+    assert len(steps) > 3
+
+
+def test_given_tokens_are_counted_before_anything_is_read(dataset: Path) -> None:
+    mixed = reader(dataset, View(max_frames=5))
+    mixed.reader.tasks = TaskMix(text_to_video=0.1, extend=1, inpaint=1, subset=1)
+    for number in range(6):
+        for epoch in range(5):
+            known_THW = mixed.read(number, epoch=epoch, purpose="train").known_THW
+            targets = mixed.reader.num_targets(number, view=View(max_frames=5), epoch=epoch)
+            assert targets == int((~known_THW).sum())
+            assert targets > 0
+    assert not mixed.read(0, epoch=0, purpose="validate").known_THW.any()

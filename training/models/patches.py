@@ -28,18 +28,23 @@ class Grid(NamedTuple):
     patch: Patch
     """latent points per token"""
 
+    @property
+    def step_frames(self) -> int:
+        """Video frames of a token after the first one, which holds the first frame alone."""
+        return self.frames * self.patch[0]
+
     def latent_frames(self, num_frames: int) -> int:
         return 1 + (num_frames - 1) // self.frames
 
     def fit_frames(self, num_frames: int) -> int:
-        """The longest length 1 + k * frames that `num_frames` holds."""
-        return 1 + (num_frames - 1) // self.frames * self.frames
+        """The longest length 1 + k * step_frames that `num_frames` holds."""
+        return 1 + (num_frames - 1) // self.step_frames * self.step_frames
 
     def counts(self, num_frames: int, height_px: int, width_px: int) -> Patch:
         """Tokens along (time, height, width) of a clip that fits the grid."""
         time, rows, columns = self.patch
         return (
-            math.ceil(self.latent_frames(num_frames) / time),
+            1 + (self.latent_frames(num_frames) - 1) // time,
             height_px // (self.pixels * rows),
             width_px // (self.pixels * columns),
         )
@@ -57,27 +62,27 @@ class Grid(NamedTuple):
 
 
 def patchify(latent_CTHW: Tensor, *, patch: Patch) -> Tensor:
-    """Tokens in (time, row, column) order. A last patch that sticks out in time repeats the last
-    frame.
+    """Tokens in (time, row, column) order, of 1 + k * patch[0] latent frames.
+
+    The first frame fills a token alone, as often as a token holds frames: so a still image and the
+    first frame of a video are the same token, and either can be given.
     """
     channels, frames, height, width = latent_CTHW.shape
     time, rows, columns = patch
+    assert (frames - 1) % time == 0, (latent_CTHW.shape, patch)
     assert height % rows == 0 and width % columns == 0, (latent_CTHW.shape, patch)
-    latent_CTHW = (
-        pad(latent_CTHW, (0, 0, 0, 0, 0, -frames % time), mode="replicate")
-        if frames % time
-        else latent_CTHW
-    )
+    if time > 1:
+        latent_CTHW = pad(latent_CTHW, (0, 0, 0, 0, time - 1, 0), mode="replicate")
     cut = latent_CTHW.reshape(channels, -1, time, height // rows, rows, width // columns, columns)
     return cut.permute(1, 3, 5, 2, 4, 6, 0).reshape(-1, time * rows * columns * channels)
 
 
-def unpatchify(x_ND: Tensor, *, counts: Patch, patch: Patch, frames: int) -> Tensor:
-    """Inverse of `patchify`: the latent CTHW with `frames` latent frames."""
+def unpatchify(x_ND: Tensor, *, counts: Patch, patch: Patch) -> Tensor:
+    """Inverse of `patchify`: the latent CTHW. Of the first frame the last copy is taken."""
     time, rows, columns = patch
     cut = x_ND.reshape(*counts, time, rows, columns, -1).permute(6, 0, 3, 1, 4, 2, 5)
     latent_CTHW = cut.reshape(cut.shape[0], counts[0] * time, counts[1] * rows, counts[2] * columns)
-    return latent_CTHW[:, :frames]
+    return latent_CTHW[:, time - 1 :]
 
 
 def token_positions(times_s: Tensor, *, counts: Patch, patch_time: int, group: int) -> Tensor:
@@ -87,8 +92,8 @@ def token_positions(times_s: Tensor, *, counts: Patch, patch_time: int, group: i
     is expressible. y and x are measured from the centre of the picture in units of the side of the
     square with its area, so that another resolution falls between known positions and another
     aspect reaches beyond them."""
-    latent_times_s = torch.stack([part.mean() for part in causal_groups(times_s, size=group)])
-    time_s = torch.stack([part.mean() for part in latent_times_s.split(patch_time)])
+    latent_times_s = group_means(times_s, size=group)
+    time_s = group_means(latent_times_s, size=patch_time)
     _, rows, columns = counts
     side = math.sqrt(rows * columns)
     y = (torch.arange(rows) + 0.5 - rows / 2) / side
@@ -97,8 +102,9 @@ def token_positions(times_s: Tensor, *, counts: Patch, patch_time: int, group: i
     return torch.stack([axis.reshape(-1) for axis in mesh], dim=-1)
 
 
-def causal_groups(times_s: Tensor, *, size: int) -> list[Tensor]:
-    """The first frame alone, then groups of `size`: what a causal autoencoder puts into each latent
-    frame.
+def group_means(times_s: Tensor, *, size: int) -> Tensor:
+    """Mean time of the first frame alone, then of groups of `size`: what a causal autoencoder puts
+    into each latent frame, and patchify into each token.
     """
-    return [times_s[:1], *times_s[1:].split(size)] if len(times_s) > 1 else [times_s]
+    groups = times_s[1:].reshape((len(times_s) - 1) // size, size)
+    return torch.cat([times_s[:1], groups.mean(1)])

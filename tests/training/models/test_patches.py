@@ -7,14 +7,15 @@ from training.models.patches import Grid, patchify, token_positions, unpatchify
 
 
 @pytest.mark.parametrize(
-    ("frames", "patch"), [(1, (1, 2, 2)), (5, (1, 2, 4)), (5, (2, 2, 2)), (1, (2, 1, 1))]
+    ("frames", "patch"),
+    [(1, (1, 2, 2)), (5, (1, 2, 4)), (5, (2, 2, 2)), (1, (2, 1, 1)), (7, (3, 4, 4))],
 )
 def test_patches_come_back_exactly(frames: int, patch: tuple[int, int, int]) -> None:
     latent = torch.randn(3, frames, 4, 8)
     x = patchify(latent, patch=patch)
-    counts = (math.ceil(frames / patch[0]), 4 // patch[1], 8 // patch[2])
+    counts = (1 + (frames - 1) // patch[0], 4 // patch[1], 8 // patch[2])
     assert x.shape == (math.prod(counts), math.prod(patch) * 3)
-    assert torch.equal(unpatchify(x, counts=counts, patch=patch, frames=frames), latent)
+    assert torch.equal(unpatchify(x, counts=counts, patch=patch), latent)
 
 
 def test_tokens_run_over_columns_then_rows_then_time() -> None:
@@ -22,9 +23,12 @@ def test_tokens_run_over_columns_then_rows_then_time() -> None:
     assert patchify(latent, patch=(1, 1, 1)).flatten().tolist() == list(range(12))
 
 
-def test_a_patch_that_sticks_out_in_time_repeats_the_last_frame() -> None:
+def test_the_first_frame_is_a_token_alone_as_an_image_is() -> None:
     latent = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
-    assert patchify(latent, patch=(2, 1, 1)).tolist() == [[1.0, 2.0], [3.0, 3.0]]
+    assert patchify(latent, patch=(2, 1, 1)).tolist() == [[1.0, 1.0], [2.0, 3.0]]
+    assert patchify(latent[:, :1], patch=(2, 1, 1)).tolist() == [[1.0, 1.0]]
+    times = token_positions(torch.tensor([0.0, 0.5, 1.0]), counts=(2, 1, 1), patch_time=2, group=1)
+    assert times[:, 0].tolist() == [0.0, 0.75]
 
 
 def test_grid_counts() -> None:
@@ -32,6 +36,9 @@ def test_grid_counts() -> None:
     assert [grid.fit_frames(n) for n in (1, 4, 5, 8, 17, 100)] == [1, 1, 5, 5, 17, 97]
     assert grid.latent_frames(17) == 5
     assert grid.counts(17, 256, 448) == (5, 16, 28)
+    sora = Grid(frames=4, pixels=8, patch=(2, 4, 4))  # tokens of 8 frames after the first
+    assert [sora.fit_frames(n) for n in (1, 8, 9, 16, 17)] == [1, 1, 9, 9, 17]
+    assert sora.counts(17, 256, 448) == (3, 8, 14)
 
 
 @pytest.mark.parametrize(
