@@ -2,11 +2,13 @@
 
 caption describes every clip that the filter found eligible, rewrite shortens the captions, verify
 checks them, vqa asks a model whether the clips show what they say, review shows them on a page,
-expand writes prompts for sampling out in their form, bench times caption, serve runs vLLM in its
-own environment, install makes that environment.
+check reads the configs that these will be given, expand writes prompts for sampling out in the form
+of captions, bench times caption, serve runs vLLM in its own environment, install makes that
+environment.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,14 @@ from captioning.vqa import Vqa, vqa
 from curation.stage import Abort, Stage
 
 PROGRAM = "python -m captioning"
+STAGES: dict[str, tuple[type[Stage], Callable[..., Any]]] = {
+    "caption": (Describe, caption),
+    "rewrite": (Rewrite, rewrite),
+    "verify": (Verify, verify),
+    "vqa": (Vqa, vqa),
+}
+GIVEN = ("data", "workers", "replace")
+"""Options of a run, which are no knobs of its stage."""
 
 
 def build_parser() -> ArgumentParser:
@@ -40,6 +50,11 @@ def build_parser() -> ArgumentParser:
     _stage(commands, "rewrite", Rewrite, "Make a short text of every caption by a language model.")
     _stage(commands, "verify", Verify, "Check every caption: wording, language, camera, CLIP.")
     _stage(commands, "vqa", Vqa, "Ask of every field of a caption whether the clip shows that.")
+
+    checker = _command("Say what is wrong with the configs that later commands will be given.")
+    for name in STAGES:
+        checker.add_argument(f"--{name}", type=str | None, default=None, help=f"YAML for {name}")
+    commands.add_subcommand("check", checker)
 
     longer = _command("Write prompts out in the form of the training captions.")
     longer.add_argument("--config", action="config", help="YAML with any of the options below")
@@ -93,23 +108,21 @@ def _command(summary: str) -> ArgumentParser:
 
 def run(command: str, options: Namespace) -> None:
     knobs = {key: value for key, value in vars(options).items() if key != "config"}
-    if command == "caption":
-        given = {name: knobs.pop(name) for name in ("data", "workers", "replace")}
-        caption(Describe(**knobs), **given)
-    elif command == "rewrite":
-        data, workers = knobs.pop("data"), knobs.pop("workers")
-        rewrite(Rewrite(**knobs), data=data, workers=workers)
+    if command in STAGES:
+        stage, work = STAGES[command]
+        given = {name: knobs.pop(name) for name in GIVEN if name in knobs}
+        if given["workers"] is not None and given["workers"] < 1:
+            raise ValueError(f"workers = {given['workers']}, expected at least 1 (make: WORKERS=)")
+        work(stage(**knobs), **given)
+    elif command == "check":
+        for name, config in knobs.items():
+            if config is not None:
+                check(name, config)
     elif command == "expand":
         prompts = parse(knobs.pop("prompt"))
         found = expand(Expand(**knobs), prompts)
         print(report(found), file=sys.stderr)
         print(as_json(found))
-    elif command == "verify":
-        data, workers = knobs.pop("data"), knobs.pop("workers")
-        verify(Verify(**knobs), data=data, workers=workers)
-    elif command == "vqa":
-        data, workers = knobs.pop("data"), knobs.pop("workers")
-        vqa(Vqa(**knobs), data=data, workers=workers)
     elif command == "review":
         shown = {name: knobs.pop(name) for name in ("data", "count", "output")}
         print(write_review(**shown, limits=Limits(**knobs)))
@@ -120,6 +133,18 @@ def run(command: str, options: Namespace) -> None:
         serve(Server(**knobs))
     else:
         install(knobs["env"], device=knobs["device"], ray=knobs["ray"])
+
+
+def check(command: str, config: str) -> None:
+    """Raise ValueError where a command that runs a stage cannot use a config."""
+    parser = build_parser()
+    try:
+        options = parser.parse_args([command, "--config", config, "--data", "any"])
+        chosen = vars(parser.instantiate(options)[command])
+        STAGES[command][0](**{k: v for k, v in chosen.items() if k not in ("config", *GIVEN)})
+    except (ArgumentError, ValueError) as error:
+        variable = f"{command.upper()}_CONFIG="
+        raise ValueError(f"{command} cannot use {config} (make: {variable}): {error}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ an answer worth keeping, and what that costs.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,18 +27,36 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-def check_counts(*, max_tokens: int, answers: int) -> None:
-    """Raise ValueError for knobs of a model that allow no answer."""
-    if answers < 1 or max_tokens < 1:
-        raise ValueError(f"max_tokens = {max_tokens}, answers = {answers}, expected 1 or more")
+@dataclass(frozen=True)
+class Writer:
+    """Knobs of any model that writes text. A change here asks anew."""
 
+    model: str = "Qwen/Qwen3-VL-8B-Instruct"
+    """Name under which the server serves it."""
+    max_tokens: int = 512
+    """Tokens of an answer; one that reaches it is cut short and not used."""
+    temperature: float = 0.2
+    """0 always takes the likeliest token, which some models loop on."""
+    seed: int = 0
+    """Of the sampling; servers that batch requests still do not repeat themselves exactly."""
+    answers: int = 3
+    """How often to ask when the answer is empty, truncated or garbage, before recording that."""
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    """Fields of the request beyond OpenAI's, such as vLLM's chat_template_kwargs."""
 
-def drawn(*, temperature: float, seed: int, attempt: int) -> Request:
-    """Fields of a request that say how its answer is drawn; attempt: from 0."""
-    return {
-        "temperature": temperature if attempt == 0 else RETRY_TEMPERATURE,
-        "seed": seed + attempt,
-    }
+    def __post_init__(self) -> None:
+        if self.answers < 1 or self.max_tokens < 1:
+            raise ValueError(
+                f"max_tokens = {self.max_tokens}, answers = {self.answers}, expected 1 or more"
+            )
+
+    def drawn(self, attempt: int) -> Request:
+        """Fields of a request that say how its answer is drawn; attempt: from 0."""
+        return {
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature if attempt == 0 else RETRY_TEMPERATURE,
+            "seed": self.seed + attempt,
+        }
 
 
 async def until_valid(
@@ -94,13 +113,17 @@ async def ask_all(
         answers[key] = answer | {"key": key, "model": model}
         journal.add(answers[key])
 
+    item = await asyncio.to_thread(next, items, None)
+    if item is None:  # all answers are kept: no server need be there
+        return {}, {}
     with Journal(kept, prefix=prefix) as journal:
         flushing = asyncio.create_task(journal.flush_regularly())
         async with Client(model, server) as client:
             try:
-                while (item := await asyncio.to_thread(next, items, None)) is not None:
+                while item is not None:
                     tasks.add(asyncio.create_task(one(*item)))
                     tasks = await _room(tasks, limit=client.room + AHEAD)
+                    item = await asyncio.to_thread(next, items, None)
                 await _room(tasks, limit=1)
             finally:
                 tasks.add(flushing)
@@ -123,6 +146,16 @@ async def check_servers(model: str, server: Endpoint, *, needs_tokens: int | Non
     """Every server answers and serves the model. Raises Abort."""
     async with Client(model, server) as client:
         await client.check(needs_tokens=needs_tokens)
+
+
+def at_most(prompt: int, answers: int, *, times: int, what: str, knob: str) -> str:
+    """Ends an estimate of tokens: what they come to where no answer is of use."""
+    if times == 1:
+        return ""
+    return (
+        f"; at most {times * prompt:,} and {times * answers:,}, where every {what} is asked about "
+        f"{times} times ({knob})"
+    )
 
 
 def spent_now(

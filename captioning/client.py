@@ -73,6 +73,38 @@ _LIMITS: dict[str, int] = {}
 """Where a server's limit stood when this process last spoke to it."""
 
 
+def connect(url: str, endpoint: Endpoint) -> "AsyncOpenAI":
+    """A connection to one server. Use as `async with`, or close it."""
+    from openai import AsyncOpenAI
+
+    # local servers take any key, but the library wants one
+    key = os.environ.get(endpoint.api_key_env) or "none"
+    return AsyncOpenAI(base_url=url, api_key=key, timeout=endpoint.timeout_s, max_retries=0)
+
+
+async def served(api: "AsyncOpenAI", *, url: str, model: str) -> dict[str, int | None] | None:
+    """Names of the models that a server lists and the tokens that each takes; None where it lists
+    none. Raises Abort where ours is not among them.
+    """
+    from openai import NotFoundError
+
+    try:
+        response = await api.models.with_raw_response.list(timeout=CHECK_TIMEOUT_S)
+    except NotFoundError as error:  # some endpoints list nothing; a request will tell
+        if not url.rstrip("/").endswith("/v1"):
+            raise Abort(f"{url} has no list of models; server.base_urls end in /v1") from error
+        return None
+    models = read_models(response.text)
+    if models is None:
+        raise Abort(f"{url} answers, but not as an OpenAI API; server.base_urls end in /v1")
+    if model not in models:
+        raise Abort(
+            f"{url} does not serve {model!r} but {list(models)}; set vlm.model or llm.model of the "
+            "config to one of these, or start the server with that model"
+        )
+    return models
+
+
 class Client:
     """Sends requests. Use as `async with Client(model, endpoint) as client`."""
 
@@ -82,15 +114,8 @@ class Client:
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Client":
-        from openai import AsyncOpenAI
-
-        # local servers take any key, but the library wants one
-        key = os.environ.get(self.endpoint.api_key_env) or "none"
         for url in self.endpoint.base_urls:
-            api = AsyncOpenAI(
-                base_url=url, api_key=key, timeout=self.endpoint.timeout_s, max_retries=0
-            )
-            self.servers.append(_Server(url, api, self.endpoint))
+            self.servers.append(_Server(url, connect(url, self.endpoint), self.endpoint))
         self._watch = asyncio.create_task(self._look_at_queues())
         return self
 
@@ -125,7 +150,7 @@ class Client:
 
         for server in self.servers:
             try:
-                models = await self._models(server)
+                models = await served(server.api, url=server.url, model=self.model)
             except APIError as error:
                 raise self._abort(error, server) from error
             limit = (models or {}).get(self.model)
@@ -135,32 +160,6 @@ class Client:
                     f"answer may need {needs_tokens}; lower frames.max_frames or "
                     "frames.max_pixels, or serve with a larger --max-model-len"
                 )
-
-    async def _models(self, server: _Server) -> dict[str, int | None] | None:
-        """Names of the models that a server lists and the tokens that each takes; None where it
-        lists none. Raises Abort where ours is not among them.
-        """
-        from openai import NotFoundError
-
-        try:
-            response = await server.api.models.with_raw_response.list(timeout=CHECK_TIMEOUT_S)
-        except NotFoundError as error:  # some endpoints list nothing; a request will tell
-            if not server.url.rstrip("/").endswith("/v1"):
-                raise Abort(
-                    f"{server.url} has no list of models; server.base_urls end in /v1"
-                ) from error
-            return None
-        models = read_models(response.text)
-        if models is None:
-            raise Abort(
-                f"{server.url} answers, but not as an OpenAI API; server.base_urls end in /v1"
-            )
-        if self.model not in models:
-            raise Abort(
-                f"{server.url} does not serve {self.model!r} but {list(models)}; "
-                "set the config's model to one of these, or start the server with that model"
-            )
-        return models
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -206,7 +205,7 @@ class Client:
                 attempts += 1
                 server.failed()
                 if status is None and not isinstance(error, APITimeoutError):
-                    self._is_down(server, error)
+                    self._is_down(server)
         assert last is not None
         code = "vlm_server_error" if isinstance(last, APIStatusError) else "vlm_no_answer"
         raise Refused(f"{code}: {words(last)} ({self.endpoint.attempts} attempts)") from last
@@ -225,9 +224,8 @@ class Client:
         now = time.monotonic()
         return min(up, key=lambda server: (max(0.0, server.rests_until - now), server.pace.share))
 
-    def _is_down(self, server: _Server, error: "APIError") -> None:
+    def _is_down(self, server: _Server) -> None:
         if server.is_up:
-            print(f"{server.url} does not answer ({words(error)}); waiting", flush=True)
             server.revival = asyncio.create_task(self._revive(server))
 
     async def _revive(self, server: _Server) -> None:
@@ -237,13 +235,12 @@ class Client:
         until = time.monotonic() + self.endpoint.patience_s
         while True:
             try:
-                await self._models(server)
+                await served(server.api, url=server.url, model=self.model)
                 break
             except APIError as error:
                 if time.monotonic() >= until:
                     raise self._abort(error, server) from error
             await asyncio.sleep(min(REVIVAL_POLL_S, self.endpoint.backoff_s))
-        print(f"{server.url} answers again", flush=True)
         server.revival = None
 
     async def _request(self, server: _Server, request: Request) -> Reply:

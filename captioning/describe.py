@@ -9,7 +9,7 @@ sidecar is kept beside a model's, as the variant that people wrote.
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -107,6 +107,10 @@ class Describe(Stage):
         keep the servers busy too.
         """
         return 0.25 if "vlm" in self.sources else 1
+
+    def among(self, workers: int) -> "Describe":
+        """The limits of a server are of the whole run."""
+        return replace(self, server=self.server.divided(workers))
 
     def config_hash(self) -> str:
         """Of what changes a caption: not of the server, and of the model only where it is asked."""

@@ -1,21 +1,23 @@
 """What the caption stage does before and after its work: units, their cost, what came out."""
 
 import asyncio
-import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from captioning import answers, measured, sidecar
-from captioning.asking import check_servers
-from captioning.describe import Describe
+from captioning import answers, changes, measured, sidecar
+from captioning.asking import TOKENS, at_most, check_servers
+from captioning.describe import Describe, from_measures, from_sidecars
+from captioning.running import keeping, run, tell_in_vain
 from curation import dataset, pipeline, storage
 from curation.stage import Stage, Unit
 
 CLIPS_PER_UNIT = 128
+TOLD = ("caption", "caption_source", "caption_short", "caption_fields")
+"""Columns of captions that later stages and shards hold."""
 LATER_TABLES = ("verify", "vqa", "rewrites")
 """What other stages write of captions."""
 CLIP_COLUMNS = ("clip_id", "video_id", "uri", "camera_motion", *measured.COLUMNS)
@@ -39,9 +41,8 @@ def caption(
     ValueError where they would and may not.
     """
     pipeline.check([stage], data=data)
-    kept = stage.answers or storage.join(data, "answers")
-    stage = dataclasses.replace(stage, answers=kept)
-    before = _texts(data)
+    stage = keeping(stage, data=data)
+    before = changes.read(data, "captions", TOLD)
     by_model = sum(row["caption_source"] == "vlm" for row in before.values())
     if by_model and "vlm" not in stage.sources and not replace:
         raise ValueError(
@@ -55,31 +56,22 @@ def caption(
         # before any work: a server that is down or serves another model is one sentence, not a run
         most = max(_prompt_tokens(stage, clip) for clip in missing) + stage.vlm.max_tokens
         asyncio.run(check_servers(stage.vlm.model, stage.server, needs_tokens=most))
-    record = pipeline.run(stage, found, data=data, workers=workers)
-    if "vlm" in stage.sources:
-        answers.compact(kept)
-    _forget_later(before, data=data)
+    asked = stage.vlm.model if missing else None
+    record, written = run(stage, found, data=data, workers=workers, model=asked)
+    changed = changes.between(before, changes.read(data, "captions", TOLD))
+    _forget_later(changed, data=data)
     if found:
-        print(summary(dataset.load(data, "captions")), flush=True)
+        print(summary(dataset.load(data, "captions"), spent=record["tally"]), flush=True)
+    changes.tell_of_shards(changed, data=data, note="hold older captions")
+    if missing:
+        _check_use(stage, written, asked={clip["clip_id"] for clip in missing})
     return record
 
 
-def _texts(data: str) -> dict[str, dict[str, Any]]:
-    """clip_id -> what is told of the clip, of the captions that are there."""
-    names = ["caption", "caption_source", "caption_short", "caption_fields"]
-    files = dataset.table_files(data, "captions")
-    if not files or not {*names} <= dataset.columns_of(files[0]):
-        return {}
-    table = dataset.load(data, "captions", columns=["clip_id", *names])
-    return {row.pop("clip_id"): row for row in table.to_pylist()} if table is not None else {}
-
-
-def _forget_later(before: dict[str, dict[str, Any]], *, data: str) -> None:
+def _forget_later(changed: set[str], *, data: str) -> None:
     """Remove what later stages have written of captions that are no more: checks of another text
     would have this one rejected.
     """
-    after = _texts(data)
-    changed = {clip for clip, told in before.items() if after.get(clip) != told}
     for table in LATER_TABLES if changed else ():
         stale = [
             file
@@ -90,6 +82,23 @@ def _forget_later(before: dict[str, dict[str, Any]], *, data: str) -> None:
             storage.remove(file)
         if stale:
             print(f"{table}: what was of older captions is removed; make it again", flush=True)
+
+
+def _check_use(stage: Describe, written: pa.Table, *, asked: set[str]) -> None:
+    """Say so where not one of the clips that the model was asked about has a caption by it."""
+    rows = written.to_pylist()
+    about = [row for row in rows if row["clip_id"] in asked]
+    if any(row["caption_source"] == "vlm" for row in about):
+        return
+    errors = (error for row in about for error in (row["caption_error"] or "").split("; "))
+    tell_in_vain(
+        [error for error in errors if error.startswith("vlm_")],
+        model=stage.vlm.model,
+        what=("clips", "caption"),
+        look_at="vlm.model and what it answers, and at vlm.prompt, vlm.frames and server in the "
+        "config",
+        is_all_empty=not any(row["caption"] for row in rows),
+    )
 
 
 def check_captions(stage: Stage, *, data: str) -> None:
@@ -142,7 +151,15 @@ def units(stage: Describe, *, data: str) -> tuple[list[Unit], list[dict[str, Any
         for clip in clips
         if (wanted_key := wanted.get(clip["clip_id"])) and wanted_key not in known
     ]
-    return found, missing
+    return found, _left_to_model(stage, missing) if asks else []
+
+
+def _left_to_model(stage: Describe, clips: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the clips to which a source before the model gives text."""
+    for source in stage.sources[: stage.sources.index("vlm")]:
+        given = from_sidecars(clips) if source == "sidecar" else map(from_measures, clips)
+        clips = [clip for clip, it in zip(clips, given, strict=True) if not it.text]
+    return clips
 
 
 def _groups(data: str, *, eligible: set[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -188,16 +205,17 @@ def estimate(stage: Describe, missing: list[dict[str, Any]]) -> str:
     """What the model will be asked, in clips, frames and tokens, before it is."""
     frames = sum(stage.vlm.frames.count(_length_s(clip)) for clip in missing)
     prompt = sum(_prompt_tokens(stage, clip) for clip in missing)
+    answer = stage.vlm.max_tokens * len(missing)
+    most = at_most(prompt, answer, times=stage.vlm.answers, what="clip", knob="vlm.answers")
     return (
         f"caption: {len(missing):,} clips to ask {stage.vlm.model} about, with {frames:,} frames: "
         f"about {prompt:,} prompt tokens ({prompt / len(missing):,.0f} a clip), "
-        f"and up to {stage.vlm.max_tokens * len(missing):,} of answers, "
-        f"{stage.vlm.answers} times as many where no answer is a caption"
+        f"and up to {answer:,} of answers{most}"
     )
 
 
-def summary(captions: pa.Table | None) -> str:
-    """How many captions came from where, and how many clips met which error."""
+def summary(captions: pa.Table | None, *, spent: Mapping[str, float]) -> str:
+    """How many captions came from where, and how many clips met which error. spent: tokens."""
     rows = captions.to_pylist() if captions is not None else []
     sources = Counter(row["caption_source"] or "none" for row in rows)
     codes = Counter(
@@ -206,7 +224,7 @@ def summary(captions: pa.Table | None) -> str:
         for error in (row["caption_error"] or "").split("; ")
         if error
     )
-    tokens = [sum(row[name] or 0 for row in rows) for name in ("prompt_tokens", "answer_tokens")]
+    tokens = [spent.get(kind, 0) for kind in TOKENS]
     text = "captions    " + ", ".join(f"{n} {name}" for name, n in sources.most_common())
     text += "".join(f" | {n} {code}" for code, n in codes.most_common())
-    return text + (f" | {tokens[0]:,} + {tokens[1]:,} tokens" if any(tokens) else "")
+    return text + (f" | {tokens[0]:,.0f} + {tokens[1]:,.0f} tokens" if any(tokens) else "")

@@ -1,7 +1,7 @@
 """Where models are served, what comes back from there, and the sentences for what does not."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,9 +27,9 @@ class Endpoint:
     api_key_env: str = "DAILIES_VLM_API_KEY"
     """Name of the environment variable that holds the key, if the server wants one."""
     concurrency: int = 16
-    """Requests in flight per server and Ray worker to begin with."""
+    """Requests in flight at each server to begin with, of the whole run: its workers share them."""
     max_concurrency: int = 256
-    """Requests in flight per server and Ray worker at most."""
+    """Requests in flight at each server at most, of the whole run, but one of each worker."""
     queue: int = 8
     """Requests that may wait at a server; between one and so many always do (vLLM's /metrics)."""
     timeout_s: float = 300
@@ -58,6 +58,11 @@ class Endpoint:
                 f"= {self.max_concurrency}, queue = {self.queue}, attempts = {self.attempts}, "
                 "expected at least one of each"
             )
+
+    def divided(self, workers: int) -> "Endpoint":
+        """For each of so many workers, which ask the same servers."""
+        begin, most = (max(1, n // workers) for n in (self.concurrency, self.max_concurrency))
+        return replace(self, concurrency=begin, max_concurrency=most)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def abort(error: "APIError", *, url: str, model: str, endpoint: Endpoint) -> Abo
     if status == 404:
         return Abort(
             f"{url} knows no {model!r} or no chat completions ({words(error)}); "
-            "check the config's model and server.base_urls"
+            "check the config's vlm.model or llm.model, and server.base_urls"
         )
     if status == 402:
         return Abort(
@@ -147,6 +152,7 @@ def abort(error: "APIError", *, url: str, model: str, endpoint: Endpoint) -> Abo
             f"--{UNTRUSTED} (make serve-vlm does), or set frames.send_as: images"
         )
     return Abort(
-        f"no model server answers at {url} ({words(error)}); start one with `make serve-vlm`, "
-        "or set server.base_urls to one that runs"
+        f"no model server answers at {url} ({words(error)}); start one with "
+        f"`make serve-vlm MODEL={model}`, or set the config's server.base_urls, and vlm.model or "
+        "llm.model, to one that runs"
     )

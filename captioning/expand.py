@@ -25,6 +25,7 @@ from captioning.lint import words
 from captioning.llm import TextModel
 from captioning.prompts import ABOUT
 from captioning.text import clean
+from captioning.watch import watching
 from curation.stage import Abort
 
 # what JSON leaves in a string as it is and YAML, by which the next command reads it, does not
@@ -89,7 +90,7 @@ def expand(stage: Expand, prompts: Sequence[str]) -> list[Expanded]:
         refused = dict.fromkeys(short, "no endpoint is configured (server.base_urls)")
     elif short:
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # where the client says that it waits
+            with contextlib.redirect_stdout(sys.stderr), watching(stage.llm.model, stage.server):
                 answers, refused = asyncio.run(_ask(stage, stage.server, short))
         except Abort as error:
             refused = dict.fromkeys(short, str(error))

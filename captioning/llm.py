@@ -9,10 +9,9 @@ only ever kept as text.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from captioning.asking import Row, check_counts, drawn, until_valid
+from captioning.asking import Row, Writer, until_valid
 from captioning.client import Client
 from captioning.endpoint import Refused, Reply, Request
 from captioning.lint import begins_with_chat
@@ -35,26 +34,11 @@ LABEL = re.compile(
 
 
 @dataclass(frozen=True)
-class TextModel:
-    """What is asked of which language model. A change here asks anew."""
+class TextModel(Writer):
+    """What is asked of which language model."""
 
-    model: str = "Qwen/Qwen3-VL-8B-Instruct"
-    """Name under which the server serves it. The model that describes clips can write, too."""
     prompt: str | None = None
     """The question, after which the text follows as a JSON string; null asks ours."""
-    max_tokens: int = 512
-    """Tokens of an answer; one that reaches it is cut short and not used."""
-    temperature: float = 0.2
-    """0 always takes the likeliest token, which some models loop on."""
-    seed: int = 0
-    """Of the sampling; servers that batch requests still do not repeat themselves exactly."""
-    answers: int = 3
-    """How often to ask when the answer is empty, truncated or garbage, before giving up."""
-    extra_body: dict[str, Any] = field(default_factory=dict)
-    """Fields of the request beyond OpenAI's, such as vLLM's chat_template_kwargs."""
-
-    def __post_init__(self) -> None:
-        check_counts(max_tokens=self.max_tokens, answers=self.answers)
 
     def asked(self, question: str) -> str:
         """All that shapes an answer but the text, in words for a hash."""
@@ -76,9 +60,8 @@ def request(model: TextModel, *, question: str, text: str, attempt: int) -> Requ
     content = f"{question}\n\n{quoted(text)}"
     return {
         "messages": [{"role": "user", "content": content}],
-        "max_tokens": model.max_tokens,
         "extra_body": model.extra_body or None,
-    } | drawn(temperature=model.temperature, seed=model.seed, attempt=attempt)
+    } | model.drawn(attempt)
 
 
 async def ask(

@@ -18,12 +18,13 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from captioning import answers, llm
+from captioning import answers, changes, llm
 from captioning.asking import (
     MAY_PASS,
     WORDS_TOKENS,
     Row,
     ask_all,
+    at_most,
     check_servers,
     spending,
     spent_now,
@@ -35,8 +36,10 @@ from captioning.endpoint import Endpoint
 from captioning.fields import SHORT_WORDS, check_length
 from captioning.lint import words
 from captioning.llm import TextModel
+from captioning.running import keeping, run, tell_in_vain
 from captioning.text import CaptionError
-from curation import dataset, pipeline, storage
+from captioning.watch import watching
+from curation import dataset, storage
 from curation.clip import hash_128
 from curation.stage import Stage, Tables, Unit
 
@@ -54,6 +57,8 @@ REWRITES = pa.schema(
 )
 READ = ("clip_id", "caption", "caption_source")
 """Columns of `captions`."""
+TOLD = ("caption_rewritten",)
+"""Columns of rewrites that shards hold."""
 TOKENS = ("rewrite_prompt_tokens", "rewrite_answer_tokens")
 VERSION = 1  # raise it when the same knobs would now ask otherwise
 LATER = {llm.told(code) for code in MAY_PASS}
@@ -103,6 +108,10 @@ class Rewrite(Stage):
         """Names the answer about a text: the same for every clip that has it."""
         return hash_128(text, self._asked())
 
+    def among(self, workers: int) -> "Rewrite":
+        """The limits of a server are of the whole run."""
+        return dataclasses.replace(self, server=self.server.divided(workers))
+
     def config_hash(self) -> str:
         """Of what changes a text: not of the server."""
         return hash_128(self.name, str(self.version), self._asked(), *sorted(self.only_sources))
@@ -120,7 +129,7 @@ class Rewrite(Stage):
         keys = {text: self.key(text) for row in rows if (text := self.text_of(row))}
         known = {k: known[k] for t, k in keys.items() if k in known and self._holds(t, known[k])}
         missing = {key: text for text, key in keys.items() if key not in known}
-        found, refused = asyncio.run(from_model(missing, self)) if missing else ({}, {})
+        found, refused = asyncio.run(from_model(missing, self))
         known |= found
         columns = {
             text: _refused(refused[key]) if key in refused else self._columns(text, known[key])
@@ -220,18 +229,38 @@ def _plain(text: str) -> str:
 def rewrite(stage: Rewrite, *, data: str, workers: int | None = None) -> dict[str, Any]:
     """Rewrite the captions of a dataset that are not yet; returns the run's record."""
     check_captions(stage, data=data)
-    kept = stage.answers or storage.join(data, "answers")
-    stage = dataclasses.replace(stage, answers=kept)
-    found = units(stage, data=data)
-    record = pipeline.run(stage, found, data=data, workers=workers)
-    answers.compact(kept)
+    stage = keeping(stage, data=data)
+    before = changes.read(data, "rewrites", TOLD)
+    found, asked = units(stage, data=data)
+    model = stage.llm.model if asked else None
+    record, written = run(stage, found, data=data, workers=workers, model=model)
     if found:
         print(summary(dataset.require(data, "rewrites").to_pylist()), flush=True)
+    changed = changes.between(before, changes.read(data, "rewrites", TOLD))
+    changes.tell_of_shards(changed, data=data, note="hold older captions")
+    if asked:
+        _check_use(stage, written.to_pylist(), asked=asked)
     return record
 
 
-def units(stage: Rewrite, *, data: str) -> list[Unit]:
-    """One unit per file of captions, named by its texts, with the answers that are there.
+def _check_use(stage: Rewrite, rows: list[Row], *, asked: set[str]) -> None:
+    """Say so where not one of the captions that the model was asked about was rewritten."""
+    about = [row for row in rows if row["clip_id"] in asked]
+    if any(row["caption_rewritten"] for row in about):
+        return
+    tell_in_vain(
+        [error for row in about if (error := row["rewrite_error"] or "").startswith("llm_")],
+        model=stage.llm.model,
+        what=("captions", "short text"),
+        look_at="llm.model and what it answers, and at llm.prompt, max_words and server in the "
+        "config",
+        is_all_empty=not any(row["caption_rewritten"] for row in rows),
+    )
+
+
+def units(stage: Rewrite, *, data: str) -> tuple[list[Unit], set[str]]:
+    """(one unit per file of captions, named by its texts, with the answers that are there; the
+    clips whose texts were not yet asked about).
 
     What units that are still to be done have in common is asked for here, so that no two workers
     ask the same. Raises Abort where something is missing and no server can be asked for it.
@@ -242,9 +271,9 @@ def units(stage: Rewrite, *, data: str) -> list[Unit]:
         captions = storage.read_table(file, columns=list(READ)).to_pylist()
         if captions:
             key = stage.unit_key(json.dumps(captions, sort_keys=True))
-            texts = {text for row in captions if (text := stage.text_of(row))}
-            found.append((key, file, len(captions), texts if key not in done else set()))
-    wanted = Counter(text for *_, texts in found for text in texts)
+            texts = {row["clip_id"]: text for row in captions if (text := stage.text_of(row))}
+            found.append((key, file, len(captions), texts if key not in done else {}))
+    wanted = Counter(text for *_, texts in found for text in set(texts.values()))
     keys = {text: stage.key(text) for text in wanted}
     known = answers.load(stage.answers, keys.values()) if stage.answers else {}
     missing = {keys[text]: text for text in wanted if keys[text] not in known}
@@ -254,29 +283,33 @@ def units(stage: Rewrite, *, data: str) -> list[Unit]:
         asyncio.run(check_servers(stage.llm.model, stage.server))
     shared = {key: text for key, text in missing.items() if wanted[text] > 1}
     if shared:
-        known |= asyncio.run(from_model(shared, stage))[0]
+        with watching(stage.llm.model, stage.server):
+            known |= asyncio.run(from_model(shared, stage))[0]
+    asked = {clip for *_, texts in found for clip, text in texts.items() if keys[text] in missing}
     return [
         Unit(
             key,
             num_rows,
             rows=pa.Table.from_pylist(
-                [known[keys[text]] for text in sorted(texts) if keys[text] in known],
+                [known[keys[t]] for t in sorted(set(texts.values())) if keys[t] in known],
                 schema=answers.ANSWERS,
             ),
             files={"captions": [file]},
             columns={"captions": list(READ)},
         )
         for key, file, num_rows, texts in found
-    ]
+    ], asked
 
 
 def estimate(stage: Rewrite, texts: Iterable[str]) -> str:
     """What the model will be asked, in texts and tokens, before it is."""
     lengths = [len(text.split()) for text in texts]
-    tokens = WORDS_TOKENS * (sum(lengths) + len(lengths) * len(stage.question.split()))
+    prompt = round(WORDS_TOKENS * (sum(lengths) + len(lengths) * len(stage.question.split())))
+    answer = stage.llm.max_tokens * len(lengths)
+    most = at_most(prompt, answer, times=stage.llm.answers, what="text", knob="llm.answers")
     return (
-        f"rewrite: {len(lengths):,} texts to ask {stage.llm.model} about: about {tokens:,.0f} "
-        f"prompt tokens, and up to {stage.llm.max_tokens * len(lengths):,} of answers"
+        f"rewrite: {len(lengths):,} texts to ask {stage.llm.model} about: about {prompt:,} "
+        f"prompt tokens, and up to {answer:,} of answers{most}"
     )
 
 

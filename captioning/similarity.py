@@ -46,7 +46,8 @@ def find_weights(model: str, pretrained: str | None, config_dir: str | None) -> 
     Raises ValueError where a name is wrong.
     """
     if pretrained is None:
-        return Weights(None, "no weights are named (pretrained: null)", "")
+        note = "no weights are named (pretrained: null): set pretrained to openai, or to a file"
+        return Weights(None, note, "")
     made_by = f"{model}/{os.path.basename(pretrained)}"
     digest = hashlib.blake2b(digest_size=16)
     config = architecture(model, config_dir)

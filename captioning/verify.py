@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from captioning import agreement, lint
+from captioning import agreement, changes, lint
 from captioning.driver import check_captions
 from captioning.language import language
 from captioning.similarity import Weights, embed_texts, find_weights, load_tokenizer
@@ -49,6 +49,7 @@ VERIFY = pa.schema(
         "error": pa.string(),  # the caption could not be checked at all
     }
 )
+TOLD = changes.numbers(VERIFY)
 TEXTS = ("caption", "caption_short", "caption_dense")
 CHECKED = ("clip_id", *TEXTS, "caption_fields")
 """Columns of `captions` that are looked at, where they are present."""
@@ -233,10 +234,13 @@ def units(stage: Verify, *, data: str) -> list[Unit]:
 def verify(stage: Verify, *, data: str, workers: int | None = None) -> dict[str, Any]:
     """Check the captions that were not checked yet; returns the run's record."""
     check_captions(stage, data=data)
+    before = changes.read(data, "verify", TOLD)
     found = units(stage, data=data)
     record = pipeline.run(stage, found, data=data, workers=workers)
     if found:
         print(summary(dataset.require(data, "verify").to_pylist()), flush=True)
+    changed = changes.between(before, changes.read(data, "verify", TOLD))
+    changes.tell_of_shards(changed, data=data, note="do not hold these checks yet")
     return record
 
 

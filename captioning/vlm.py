@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from captioning import prompts
-from captioning.asking import WORDS_TOKENS, check_counts, drawn, until_valid
+from captioning.asking import WORDS_TOKENS, Writer, until_valid
 from captioning.client import Client
 from captioning.endpoint import Reply, Request
 from captioning.fields import DENSE_WORDS, check_length, parse, schema
@@ -20,11 +20,11 @@ TIME_TOKENS = 8  # "<12.5 seconds>" or "12.5, " and the marks around a frame
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is asked of which model. A change here asks anew."""
+class Model(Writer):
+    """What is asked of which model."""
 
-    model: str = "Qwen/Qwen3-VL-8B-Instruct"
-    """Name under which the server serves it."""
+    max_tokens: int = 768
+    """Tokens of an answer; one that reaches it is cut short and no caption."""
     structured: bool = True
     """Ask for fields by a JSON schema that the server enforces; else for one paragraph."""
     prompt: str | None = None
@@ -33,19 +33,6 @@ class Model:
     """What it gets to see of a clip."""
     told_camera: bool = True
     """Tell it the measured motion of the camera, which it cannot see in a few frames."""
-    max_tokens: int = 768
-    """Tokens of an answer; one that reaches it is cut short and no caption."""
-    temperature: float = 0.2
-    """0 always takes the likeliest token, which some models loop on."""
-    seed: int = 0
-    """Of the sampling; servers that batch requests still do not repeat themselves exactly."""
-    answers: int = 3
-    """How often to ask when the answer is empty, truncated or garbage, before recording that."""
-    extra_body: dict[str, Any] = field(default_factory=dict)
-    """Fields of the request beyond OpenAI's, such as vLLM's mm_processor_kwargs."""
-
-    def __post_init__(self) -> None:
-        check_counts(max_tokens=self.max_tokens, answers=self.answers)
 
     @property
     def question(self) -> str:
@@ -77,9 +64,8 @@ def request(model: Model, shown: Shown, *, camera: str | None, attempt: int) -> 
             content.append({"type": "text", "text": text})
     fields: Request = {
         "messages": [{"role": "user", "content": content}],
-        "max_tokens": model.max_tokens,
         "extra_body": prompts.merged(body, model.extra_body) or None,
-    } | drawn(temperature=model.temperature, seed=model.seed, attempt=attempt)
+    } | model.drawn(attempt)
     if model.structured:
         fields["response_format"] = {"type": "json_schema", "json_schema": schema()}
     return fields

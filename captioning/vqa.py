@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from captioning import answers, prompts
+from captioning import answers, changes, prompts
 from captioning.asking import ask_all, check_servers, spending, spent_now, until_valid
 from captioning.client import Client
 from captioning.describe import LATER, STOPPED, read_frames
@@ -25,8 +25,9 @@ from captioning.driver import check_captions
 from captioning.endpoint import Endpoint, Reply, Request
 from captioning.frames import Frames, Shown
 from captioning.llm import quoted
+from captioning.running import keeping, run, tell_in_vain
 from captioning.text import CaptionError
-from curation import dataset, pipeline, storage
+from curation import dataset, storage
 from curation.clip import hash_128
 from curation.stage import Stage, Tables, Unit
 
@@ -57,6 +58,7 @@ ROWS = pa.schema(
         "known": pa.string(),  # JSON: key -> answer, of earlier runs
     }
 )
+TOLD = changes.numbers(VQA)
 TOP_LOGPROBS = 20  # as many as servers give by default
 QUESTION = """\
 Somebody says of these frames, about their {name}: {text}
@@ -103,6 +105,10 @@ class Vqa(Stage):
     passing: ClassVar[frozenset[str]] = frozenset(LATER | STOPPED)
     num_cpus: ClassVar[float] = 0.25  # as in captioning.describe
     deadline_s: ClassVar[float] = 6 * 3600
+
+    def among(self, workers: int) -> "Vqa":
+        """The limits of a server are of the whole run."""
+        return dataclasses.replace(self, server=self.server.divided(workers))
 
     def config_hash(self) -> str:
         knobs = json.dumps(dataclasses.asdict(self.vlm), sort_keys=True)
@@ -258,21 +264,47 @@ def yes_probability(reply: Reply) -> float:
 def vqa(stage: Vqa, *, data: str, workers: int | None = None) -> dict[str, Any]:
     """Ask about the captions that were not asked about yet; returns the run's record."""
     check_captions(stage, data=data)
-    kept = stage.answers or storage.join(data, "answers")
-    stage = dataclasses.replace(stage, answers=kept)
-    found, num_missing = units(stage, data=data)
+    stage = keeping(stage, data=data)
+    before = changes.read(data, "vqa", TOLD)
+    found, asked = units(stage, data=data)
     if not any(
         row["fields"] for unit in found if unit.rows is not None for row in unit.rows.to_pylist()
     ):
         print("vqa: no caption has fields (they come from a model asked with vlm.structured: true)")
-    if num_missing:
-        print(f"vqa: {num_missing:,} questions to ask {stage.vlm.model}", flush=True)
+    if asked:
+        print(f"vqa: {len(asked):,} questions to ask {stage.vlm.model}", flush=True)
         asyncio.run(check_servers(stage.vlm.model, stage.server))
-    record = pipeline.run(stage, found, data=data, workers=workers)
-    answers.compact(kept)
+    model = stage.vlm.model if asked else None
+    record, written = run(stage, found, data=data, workers=workers, model=model)
     if found:
         print(summary(dataset.require(data, "vqa").to_pylist()), flush=True)
+    changed = changes.between(before, changes.read(data, "vqa", TOLD))
+    changes.tell_of_shards(changed, data=data, note="do not hold these checks yet")
+    if asked:
+        _check_use(stage, written.to_pylist(), asked=asked)
     return record
+
+
+def _check_use(stage: Vqa, rows: list[Row], *, asked: set[tuple[str, str]]) -> None:
+    """Say so where the model has judged not one of the (clip, field) that it was asked about."""
+    row_of = {row["clip_id"]: row for row in rows}
+    reasons = []
+    for clip, name in sorted(asked):
+        row = row_of[clip]
+        if row[f"caption_yes_{name}"] is not None:
+            return
+        notes = [note.partition(": ") for note in (row["vqa_note"] or "").split("; ")]
+        reasons += [
+            why for field, _, why in notes if field == name and why.startswith(("vlm_", "vqa_"))
+        ]
+    tell_in_vain(
+        reasons,
+        model=stage.vlm.model,
+        what=("fields", "verdict"),
+        look_at="vlm.model, which has to give log-probabilities and to answer yes or no, and at "
+        "vlm.frames and server in the config",
+        is_all_empty=all(row["caption_yes_min"] is None for row in rows),
+    )
 
 
 def summary(rows: list[Row]) -> str:
@@ -285,8 +317,8 @@ def summary(rows: list[Row]) -> str:
     return text
 
 
-def units(stage: Vqa, *, data: str) -> tuple[list[Unit], int]:
-    """(one unit per file of captions, named by their fields; questions without an answer yet)."""
+def units(stage: Vqa, *, data: str) -> tuple[list[Unit], set[tuple[str, str]]]:
+    """(one unit per file of captions, named by their fields; the clips and fields to ask about)."""
     names = ["clip_id", "video_id", "uri", "start_s", "end_s", "num_frames"]
     videos = dataset.require(data, "videos").select(["video_id", "num_bytes"]).to_pylist()
     sizes = {row["video_id"]: row["num_bytes"] for row in videos}
@@ -304,18 +336,19 @@ def units(stage: Vqa, *, data: str) -> tuple[list[Unit], int]:
         rows = [clip_of[c["clip_id"]] | {"fields": c["caption_fields"]} for c in captions]
         if rows:
             groups.append((stage.unit_key(json.dumps(captions, sort_keys=True)), rows))
-    asked = {
-        row["clip_id"]: [stage.vlm.key(row["clip_id"], *one) for one in statements(row).items()]
+    wanted = {
+        (row["clip_id"], name): stage.vlm.key(row["clip_id"], name, text)
         for key, rows in groups
         if key not in done
         for row in rows
+        for name, text in statements(row).items()
     }
-    keys = [key for wanted in asked.values() for key in wanted]
-    known = answers.load(stage.answers, keys) if stage.answers else {}
+    known = answers.load(stage.answers, wanted.values()) if stage.answers else {}
     found = []
     for key, rows in groups:
         for row in rows:
-            mine = {k: known[k] for k in asked.get(row["clip_id"], ()) if k in known}
+            keys = [wanted.get((row["clip_id"], name)) for name in ASKED]
+            mine = {key: known[key] for key in keys if key in known}
             row["known"] = json.dumps(mine) if mine else None
         found.append(Unit(key, len(rows), rows=pa.Table.from_pylist(rows, schema=ROWS)))
-    return found, len(keys) - len(known)
+    return found, {about for about, key in wanted.items() if key not in known}

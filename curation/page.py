@@ -1,4 +1,5 @@
-"""A page in one HTML file that opens from disk: a template, the style that all pages share, a body.
+"""A page in one HTML file that opens from disk: a template, the head and the style that all pages
+share, a body.
 
 The template's own script and style are named by hash in a content security policy, so that nothing
 else could run even if a name or caption got through as markup.
@@ -12,13 +13,23 @@ from importlib import resources
 
 from curation.markup import Html, escape
 
+HEAD = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{policy}}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{title}}</title>
+"""
+
 
 def fill(template: str, *, title: str, body: Sequence[Html]) -> str:
-    """The page as text: the template with {{policy}}, {{title}}, {{body}}, and inside its <style>
-    {{style}}, filled in.
+    """The page as text: the head, and behind it the template, which begins with its <style>, with
+    {{body}}, and inside the style {{style}}, filled in.
     """
     shared = resources.files("curation").joinpath("page.css").read_text("utf-8")
-    styled = template.replace("{{style}}", shared)
+    styled = HEAD + template.replace("{{style}}", shared)
     parts = {"policy": policy(styled), "title": escape(title), "body": "\n".join(body)}
     # in one pass: a caption that reads {{title}} stays as it is
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], styled)

@@ -57,6 +57,17 @@ from curation.dataset import (
 from curation.memory import killed_for_memory
 from curation.stage import Abort, Stage, Unit
 
+WRITTEN_BY = {
+    "sources": "split",
+    "segments": "split",
+    "thumbs": "split",
+    "videos": "split",
+    "clips": "split",
+    "keyframes": "split",
+    "captions": "caption",
+    "rewrites": "rewrite",
+}
+"""Table -> the command that writes it, where its name is another."""
 HEAVY_TABLES = {"keyframes", "media", "segments", "thumbs"}  # pictures are read a unit at a time
 
 
@@ -82,7 +93,7 @@ def check(stages: list[Stage], *, data: str, given: frozenset[str] = frozenset()
             if present is None:
                 raise ValueError(
                     f"{stage.name} reads the table {table!r}, which {data} does not hold yet; "
-                    f"run the stage that writes it first (make help lists them in order)"
+                    f"make {WRITTEN_BY.get(table, table)} writes it"
                 )
             if absent := [c for c in columns if c not in present]:
                 raise ValueError(
@@ -151,7 +162,7 @@ def run(
     for table in tables if missing else ():
         # a unit whose file was removed to have it done again may give other rows this time
         storage.remove(merged_url(data, table))
-    cpu_s = _run_missing(stage, missing, data=data, workers=workers)
+    cpu_s, tally = _run_missing(stage, missing, data=data, workers=workers)
     written = set(stems(storage.list_files(tables_url(data, tables[0]), ".parquet")))
     names = [unit.key if unit.key in written else unit.key + AGAIN for unit in units]
     counts = conserve(stage, names, num_rows=sum(unit.num_rows for unit in units), data=data)
@@ -160,6 +171,7 @@ def run(
         "status": "complete",
         "units": names,
         "counts": counts,
+        "tally": tally,
         "seconds": {"wall": round(time.monotonic() - started, 3), "cpu": round(cpu_s, 3)},
     }
     write_manifest(data, record)
@@ -175,12 +187,16 @@ def run(
     return record
 
 
-def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | None) -> float:
-    """Run units; those whose worker did not survive once more. Returns CPU seconds."""
-    if not units:
-        return 0.0
+def _run_missing(
+    stage: Stage, units: list[Unit], *, data: str, workers: int | None
+) -> tuple[float, dict[str, float]]:
+    """Run units; those whose worker did not survive once more. Returns CPU seconds and what the
+    stage tallied.
+    """
     cpu_s = 0.0
     tally: Counter[str] = Counter()
+    if not units:
+        return cpu_s, dict(tally)
     started = time.monotonic()
     with _progress(stage, units) as bar:
         results = (
@@ -203,8 +219,9 @@ def _run_missing(stage: Stage, units: list[Unit], *, data: str, workers: int | N
             cpu_s += _seconds(stage, result)
             if result["status"] != DONE:
                 give_up(stage, unit, code=result["status"], data=data)
+            tally.update(json.loads(result.get("tally", "{}")))
             bar.update(unit.num_rows)
-    return cpu_s
+    return cpu_s, dict(tally)
 
 
 def _seconds(stage: Stage, result: dict[str, Any]) -> float:
@@ -231,7 +248,7 @@ def _second_attempts(
     overran = {Path(marker).name for marker in markers}
     for marker in markers:
         storage.remove(marker)
-    shared = ray.put(stage)
+    shared = ray.put(stage.among(_at_once(stage, len(units))))
     attempt: Any = run_unit
     task = ray.remote(attempt).options(
         num_cpus=stage.num_cpus, num_gpus=stage.num_gpus, max_retries=0
@@ -287,7 +304,7 @@ def _on_ray(
     import ray
 
     connect(workers)
-    shared = ray.put((stage, units, data))
+    shared = ray.put((stage.among(_at_once(stage, len(units))), units, data))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a unit whose worker died is no reason to stop
@@ -308,6 +325,16 @@ def _on_ray(
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()
+
+
+def _at_once(stage: Stage, num_units: int) -> int:
+    """Workers that a stage has: as many as Ray has room for, and no more than there are units."""
+    import ray
+
+    there = ray.cluster_resources()
+    needs = {"CPU": stage.num_cpus, "GPU": stage.num_gpus}
+    room = [int(there.get(kind, 0) / each) for kind, each in needs.items() if each]
+    return max(1, min([num_units, *room]))
 
 
 def _run_block(batch: pa.Table, *, shared: list[Any]) -> pa.Table:

@@ -73,12 +73,16 @@ class Stage:
         raise NotImplementedError
 
     def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
-        """What the progress bar adds up beside rows, from what a unit read and wrote."""
+        """What the progress bar and the run's record add up, from what a unit read and wrote."""
         return {}
 
     def progress(self, tally: dict[str, float], *, seconds: float, share: float) -> str:
         """What the progress bar says of that; share: of the rows to be done that are."""
         return ""
+
+    def among(self, workers: int) -> "Stage":
+        """The stage as each of so many workers runs it, for what they all share."""
+        return self
 
     def config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -54,8 +54,8 @@ class ChatServer:
         self.release = threading.Event()
         self.in_flight = self.most_in_flight = 0
         self.waiting: Callable[[], int] | None = None  # the queue in /metrics; None: it has none
-        handler = type("Handler", (_Handler,), {"chat": self})
-        self.http = _Http(("127.0.0.1", port), handler)
+        self.handler = type("Handler", (_Handler,), {"chat": self})
+        self.http = _Http(("127.0.0.1", port), self.handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 

@@ -93,7 +93,7 @@ def test_a_reply_that_is_none_of_the_api_is_recorded(chat_server: Any, body: byt
         (401, "THE_KEY"),
         (402, "paid first"),
         (403, "THE_KEY"),
-        (404, "config's model"),
+        (404, "vlm.model or llm.model"),
         (429, "max_concurrency"),
     ],
 )
@@ -184,7 +184,9 @@ def test_addresses_that_are_none_are_refused_without_repeating_a_secret(url: str
 
 def test_check_says_which_server_is_down_and_how_to_start_one() -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
-    with pytest.raises(Abort, match="make serve-vlm") as caught:
+    with pytest.raises(
+        Abort, match="make serve-vlm MODEL=any`.* server.base_urls.* llm.model"
+    ) as caught:
         check(url, model="any")
     assert url in str(caught.value)
 

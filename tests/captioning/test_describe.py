@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,13 @@ def test_the_command_captions_eligible_clips_and_only_what_is_missing(dataset: P
 
 def vlm_stage(server: Any, *, sources: list[Any], **model: Any) -> Describe:
     stage = Describe(sources=sources)
+    limits: dict[str, Any] = {"patience_s": 0.5} | {
+        name: model.pop(name) for name in ("patience_s", "max_concurrency") if name in model
+    }
     asked = {"model": server.model, "structured": False, "frames": SMALL, "answers": 1} | model
     vlm = type(stage.vlm)(**asked)
     endpoint = type(stage.server)(
-        base_urls=[server.url], attempts=2, backoff_s=0.01, timeout_s=5, patience_s=0.5
+        base_urls=[server.url], attempts=2, backoff_s=0.01, timeout_s=5, **limits
     )
     return Describe(sources=sources, vlm=vlm, server=endpoint)
 
@@ -349,14 +353,20 @@ def test_a_kept_answer_that_is_no_caption_by_todays_rules_is_asked_for_again(
     assert {row["caption"] for row in captions(dataset).values()} == {chat_server.good}
 
 
-def test_a_unit_tried_twice_asks_nothing_twice(dataset: Path, chat_server: Any) -> None:
-    """A worker that dies has put its answers away; the second attempt begins with them."""
+def test_a_unit_tried_twice_asks_nothing_twice(
+    dataset: Path, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies has put its answers away; the second attempt begins with them, and opens
+    no connection.
+    """
     stage = vlm_stage(chat_server, sources=["vlm"])
     stage = dataclasses.replace(stage, answers=str(dataset / "answers"))
     (unit, *_), _ = units(stage, data=str(dataset))
     tables = {"rows": unit.rows, "clips": storage.read_tables(unit.files["clips"])}
     assert unit.rows is not None
-    first, second = stage.run(tables)["captions"], stage.run(tables)["captions"]
+    first = stage.run(tables)["captions"]
+    monkeypatch.setattr("captioning.asking.Client", None)
+    second = stage.run(tables)["captions"]
     assert first.equals(second) and len(chat_server.requests) == unit.num_rows
 
 
@@ -391,11 +401,118 @@ def test_rows_of_a_unit_that_failed_are_kept_with_the_reason(dataset: Path) -> N
 
 
 def test_the_cost_is_told_before_it_is_spent(chat_server: Any) -> None:
-    stage = vlm_stage(chat_server, sources=["vlm"], max_tokens=100)
+    stage = vlm_stage(chat_server, sources=["vlm"], max_tokens=100, answers=3)
     clips = [clip_row("a", start_s=0, end_s=s) for s in (2, 9)]
     said = estimate(stage, clips)
     assert "2 clips to ask answers-by-script about, with 5 frames" in said
-    assert "up to 200 of answers" in said
+    found = re.search(r"about ([\d,]+) prompt tokens .* and up to 200 of answers; (.*)", said)
+    assert found is not None
+    most = 3 * int(found[1].replace(",", ""))
+    assert found[2] == (
+        f"at most {most:,} and 600, where every clip is asked about 3 times (vlm.answers)"
+    )
+    once = vlm_stage(chat_server, sources=["vlm"], answers=1)
+    assert "at most" not in estimate(once, clips)
+
+
+def test_clips_that_an_earlier_source_describes_are_no_clips_to_ask_about(
+    dataset: Path, chat_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caption(vlm_stage(chat_server, sources=["sidecar", "vlm"]), data=str(dataset), workers=1)
+    assert len(chat_server.requests) == 2  # of four clips two have text beside the source
+    assert "caption: 2 clips to ask " in capsys.readouterr().out
+    # all have, so that no server is needed
+    chat_server.close()
+    (dataset.parent / "boat.txt").write_text("A boat.")
+    (dataset.parent / "bare.txt").write_text("A street.")
+    other = vlm_stage(chat_server, sources=["sidecar", "vlm"], prompt="What?")
+    caption(other, data=str(dataset), workers=1)
+    assert "clips to ask" not in capsys.readouterr().out
+    assert {row["caption_source"] for row in captions(dataset).values()} == {"sidecar"}
+
+
+def test_a_model_that_captions_nothing_is_told_and_fails_where_nothing_else_does(
+    dataset: Path, chat_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_server.script = lambda n, request: {"text": ""} if n else {"status": 400}
+    told = (
+        "none of the 4 clips that answers-by-script was asked about has a caption by it: "
+        "3 vlm_empty, such as 'the answer is empty (1 of 1 tries)'; look at "
+    )
+    with pytest.raises(Abort) as caught:
+        caption(vlm_stage(chat_server, sources=["vlm"]), data=str(dataset), workers=1)
+    assert str(caught.value).startswith(told) and "vlm.model" in str(caught.value)
+    assert len(captions(dataset)) == 4  # they are accounted for all the same
+    assert told not in capsys.readouterr().out
+    # nothing is asked anew, so there is nothing to say
+    caption(vlm_stage(chat_server, sources=["vlm"]), data=str(dataset), workers=1)
+    # another source gives text
+    chat_server.script = lambda n, request: {"text": ""}
+    other = vlm_stage(chat_server, sources=["vlm", "measured"], prompt="What?")
+    caption(other, data=str(dataset), workers=1)
+    assert told.replace("3 vlm", "4 vlm") in capsys.readouterr().out
+
+
+def test_a_server_that_fails_every_time_fails_the_command_every_time(
+    dataset: Path, chat_server: Any
+) -> None:
+    chat_server.script = lambda n, request: {"status": 500}
+    stage = vlm_stage(chat_server, sources=["vlm", "measured"])
+    for _ in range(2):
+        with pytest.raises(Abort, match="4 vlm_server_error"):
+            caption(stage, data=str(dataset), workers=1)
+
+
+def test_only_tokens_of_this_run_are_told(
+    dataset: Path, chat_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_server.script = lambda n, request: {"prompt_tokens": 50}
+    stage = vlm_stage(chat_server, sources=["vlm"])
+    caption(stage, data=str(dataset), workers=1)
+    assert "captions    4 vlm | 200 + 36 tokens\n" in capsys.readouterr().out
+    ids = [c for unit in ("boat", "trap", "bare", "none") for c in clip_ids(dataset, unit)]
+    write_filter(dataset, {clip_id: clip_id != clip_ids(dataset, "boat")[2] for clip_id in ids})
+    caption(stage, data=str(dataset), workers=1)
+    assert "captions    5 vlm | 50 + 9 tokens\n" in capsys.readouterr().out
+    caption(stage, data=str(dataset), workers=1)
+    assert "captions    5 vlm\n" in capsys.readouterr().out
+
+
+def test_the_limits_of_a_server_are_those_of_the_whole_run(dataset: Path, chat_server: Any) -> None:
+    """Three units of four clips, for which there is room at the same time."""
+
+    def script(n: int, request: dict[str, Any]) -> dict[str, Any]:
+        with chat_server.lock:
+            chat_server.lock.wait_for(lambda: chat_server.in_flight == 4, timeout=5)
+        return {}
+
+    chat_server.script = script
+    stage = vlm_stage(chat_server, sources=["vlm"], max_concurrency=3)
+    record = caption(stage, data=str(dataset), workers=2)
+    assert record["config"]["server"]["max_concurrency"] == 3  # what the user said
+    assert chat_server.most_in_flight <= 3
+
+
+def test_shards_that_hold_older_captions_are_told_of(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Describe(sources=["sidecar", "measured"])
+    note = "the shards hold older captions; run make shard\n"
+    caption(stage, data=str(dataset), workers=1)
+    (dataset.parent / "boat.vtt").write_text(VTT.replace("leaves", "returns"))
+    caption(stage, data=str(dataset), workers=1)
+    assert note not in capsys.readouterr().out  # there are none yet
+    (trap,), boat = clip_ids(dataset, "trap"), clip_ids(dataset, "boat")[0]
+    storage.write_table(f"{dataset}/shards/index.parquet", pa.table({"key": [trap]}))
+    (dataset.parent / "boat.vtt").write_text(VTT)
+    caption(stage, data=str(dataset), workers=1)
+    assert note not in capsys.readouterr().out  # the clip is in none of them
+    storage.write_table(f"{dataset}/shards/index.parquet", pa.table({"key": [trap, boat]}))
+    (dataset.parent / "boat.vtt").write_text(VTT.replace("leaves", "sinks"))
+    caption(stage, data=str(dataset), workers=1)
+    assert capsys.readouterr().out.count(note) == 1
+    caption(stage, data=str(dataset), workers=1)
+    assert note not in capsys.readouterr().out
 
 
 def test_the_bar_shows_tokens_and_money() -> None:
@@ -407,15 +524,16 @@ def test_the_bar_shows_tokens_and_money() -> None:
 
 
 def test_the_summary_counts_sources_and_reasons() -> None:
-    tokens = {"prompt_tokens": 1000, "answer_tokens": 20}
+    tokens = {"prompt_tokens": 1000.0, "answer_tokens": 20.0}
     rows = [
-        tokens | {"caption_source": "vlm", "caption_error": None},
+        {"caption_source": "vlm", "caption_error": None},
         {"caption_source": "vlm", "caption_error": None},
         {"caption_source": "measured", "caption_error": "vlm_refused: 400; sidecar_too_long: x"},
         {"caption_source": None, "caption_error": "vlm_refused: 400"},
     ]
-    said = summary(pa.Table.from_pylist(rows))
+    said = summary(pa.Table.from_pylist(rows), spent=tokens)
     assert said.split(" | ") == [
         "captions    2 vlm, 1 measured, 1 none", "2 vlm_refused", "1 sidecar_too_long",
         "1,000 + 20 tokens"
     ]  # fmt: skip
+    assert "tokens" not in summary(pa.Table.from_pylist(rows), spent={})

@@ -210,12 +210,22 @@ else:
 """
 
 
-def make_sample(folder: Path, prompt: str, *, given: str, config: Path | None = None) -> str:
+def make_sample(
+    folder: Path,
+    prompt: str,
+    *,
+    given: str,
+    config: Path | None = None,
+    has_checkpoint: bool = True,
+) -> str:
     """The prompt that the sampler gets from `make sample`, its own command being only recorded.
 
     given: whether the prompt stands on the command line or in the environment.
     """
     (folder / "recorder.py").write_text(RECORDER)
+    if has_checkpoint:
+        (folder / "run" / "checkpoints").mkdir(parents=True)
+        (folder / "run" / "checkpoints" / "last.ckpt").touch()
     line = ["make", "-o", ".venv/.ready", "sample"]
     line += [f"PY={sys.executable} {folder / 'recorder.py'}", f"RUN={folder / 'run'}"]
     line += [f"EXPAND_CONFIG={config}"] if config else []
@@ -246,6 +256,16 @@ def test_with_an_endpoint_the_sampler_gets_the_longer_prompt_or_the_one_given(
     found = make_sample(tmp_path, f"-{AWKWARD}", given="command line", config=config)
     assert parse(found) == [DENSE if answer == DENSE else f"-{AWKWARD}"]
     assert text_of(chat_server.requests[0]) == f"-{AWKWARD}"
+
+
+def test_without_a_checkpoint_no_model_is_asked(tmp_path: Path, chat_server: Any) -> None:
+    config = tmp_path / "expand.yaml"
+    config.write_text(
+        f"llm: {{model: {chat_server.model}}}\nserver: {{base_urls: [{chat_server.url}]}}\n"
+    )
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        make_sample(tmp_path, "a dog", given="environment", config=config, has_checkpoint=False)
+    assert b"make train" in caught.value.stderr and chat_server.requests == []
 
 
 def test_a_misspelt_config_stops_make_before_anything_is_sampled(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_a_misspelt_key_of_a_config_is_one_line(
     [
         (["--sources", "[measured, measured]"], "each once"),
         (["--server.concurrency", "0"], "concurrency = 0"),
+        (["--workers", "0"], "workers = 0, expected at least 1 (make: WORKERS=)"),
+        (["--workers", "-2"], "workers = -2, expected at least 1"),
         (["--vlm.answers", "0"], "answers = 0"),
         (["--sources", "[measured]"], "clips"),  # no such dataset
     ],
@@ -72,6 +74,37 @@ def test_a_value_that_cannot_be_is_one_line(
     assert main(["caption", "--data", str(tmp_path), *options]) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and word in said[0]
+
+
+@pytest.mark.parametrize("command", ["rewrite", "verify", "vqa"])
+def test_no_stage_takes_no_workers(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--data", str(tmp_path), "--workers", "0"]) == 1
+    assert "workers = 0, expected at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (None, "not exist"),
+        ("sources: [vlmm]", "vlmm"),
+        ("sources: []", "some of vlm, sidecar"),
+        ("vlm: {answers: 0}", "answers = 0"),
+        ("- a", "Unexpected config"),
+    ],
+)
+def test_configs_are_checked_before_they_are_needed(
+    text: str | None, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "some caption.yaml"
+    if text is not None:
+        config.write_text(text)
+    assert main(["check", "--caption", str(config)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and word in said[0]
+    assert f"caption cannot use {config} (make: CAPTION_CONFIG=): " in said[0]
+    assert main(["check", "--caption", str(FOLDER / "demo.yaml")]) == 0
 
 
 def test_vllm_is_told_what_the_options_say() -> None:

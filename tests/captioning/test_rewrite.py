@@ -211,6 +211,29 @@ def test_what_every_text_would_meet_stops_the_run_and_keeps_the_answers(
     assert len(chat_server.requests) == asked + 1
 
 
+def test_a_model_that_rewrites_nothing_is_told_and_fails(data: Path, chat_server: Any) -> None:
+    chat_server.script = lambda n, request: {"text": ""}
+    with pytest.raises(Abort) as caught:
+        rewrite(stage(chat_server), data=str(data), workers=1)
+    assert str(caught.value).startswith(
+        "none of the 4 captions that answers-by-script was asked about has a short text by it: "
+        "4 llm_empty, such as 'the answer is empty (1 of 1 tries)'; look at llm.model"
+    )
+    assert len(rows_of(data)) == 6
+    rewrite(stage(chat_server), data=str(data), workers=1)  # nothing is asked
+
+
+def test_shards_that_hold_older_captions_are_told_of(
+    data: Path, chat_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage.write_table(f"{data}/shards/index.parquet", pa.table({"key": ["a"]}))
+    rewrite(stage(chat_server), data=str(data), workers=1)
+    note = "the shards hold older captions; run make shard\n"
+    assert note in capsys.readouterr().out
+    rewrite(stage(chat_server, max_words=10), data=str(data), workers=1)
+    assert note not in capsys.readouterr().out  # the texts are the same
+
+
 def test_a_server_that_is_down_is_one_line(
     data: Path, chat_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,7 +271,7 @@ def test_a_dataset_without_captions_is_one_sentence_and_one_without_eligible_cli
 
 def test_units_are_named_by_the_texts_and_the_question(data: Path, chat_server: Any) -> None:
     def key(stage: Rewrite) -> str:
-        (unit,) = units(stage, data=str(data))
+        (unit,), _ = units(stage, data=str(data))
         return unit.key
 
     one = stage(chat_server)
@@ -276,7 +299,8 @@ def test_the_cost_is_told_before_and_while_it_is_spent() -> None:
     asked = Rewrite(llm=TextModel(model="m", prompt="Shorten this now.", max_tokens=100))
     said = estimate(asked, ["one two three", "four"])
     assert said == (
-        "rewrite: 2 texts to ask m about: about 14 prompt tokens, and up to 200 of answers"
+        "rewrite: 2 texts to ask m about: about 14 prompt tokens, and up to 200 of answers; "
+        "at most 42 and 600, where every text is asked about 3 times (llm.answers)"
     )
     priced = Rewrite(server=Endpoint(usd_per_hour=7.2))
     tally = {"rewrite_prompt_tokens": 900.0, "rewrite_answer_tokens": 100.0}

@@ -75,7 +75,9 @@ def test_weights_are_named_missing_or_none_is_asked_for(folder: Path) -> None:
 
     there = find(str(folder / "tiny.pt"))
     assert there.note is None and there.made_by == f"{MODEL}/tiny.pt" and there.digest
-    assert find(None).note == "no weights are named (pretrained: null)"
+    assert find(None).note == (
+        "no weights are named (pretrained: null): set pretrained to openai, or to a file"
+    )
     gone = find(str(folder / "gone.pt"))
     assert gone.note == f"missing weights: {folder / 'gone.pt'} (no such file)" and not gone.digest
     assert "timm/vit_large_patch14_clip_224.openai (not in" in find("openai", "ViT-L-14").note

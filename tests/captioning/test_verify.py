@@ -169,7 +169,9 @@ def test_what_cannot_be_scored_is_null_with_the_reason(folder: Path) -> None:
 def test_without_weights_nothing_is_made_up(folder: Path, capsys: Any) -> None:
     given = tables({"a": "A dog runs over a wet meadow."}, [("a", jpeg(1))])
     unasked = Verify().run(given)["verify"].to_pylist()[0]
-    assert unasked["verify_note"] == "no weights are named (pretrained: null)"
+    assert unasked["verify_note"] == (
+        "no weights are named (pretrained: null): set pretrained to openai, or to a file"
+    )
     assert capsys.readouterr().out == ""
     stage = scoring(folder, pretrained=str(folder / "gone.pt"))
     missing = [stage.run(given)["verify"].to_pylist()[0] for _ in range(2)][1]
@@ -286,6 +288,16 @@ def test_the_command_checks_what_is_new_and_filter_acts_on_it(data: Path, capsys
     }
     # what captioning works on never hangs on what it wrote
     assert all(row["eligible"] for row in verdicts.values())
+
+
+def test_shards_without_these_checks_are_told_of(data: Path, capsys: Any) -> None:
+    note = "the shards do not hold these checks yet; run make shard\n"
+    storage.write_table(f"{data}/shards/index.parquet", pa.table({"key": ["two-0"]}))
+    assert main(["verify", "--data", str(data), "--workers", "2"]) == 0
+    assert note in capsys.readouterr().out
+    write_captions(data, "x", {"one-0": "A cat.", "one-1": "A dog."})  # in no shard
+    assert main(["verify", "--data", str(data), "--workers", "2"]) == 0
+    assert note not in capsys.readouterr().out
 
 
 def test_captions_that_were_not_checked_are_told_by_filter(data: Path, capsys: Any) -> None:

@@ -15,6 +15,7 @@ from captioning.text import CaptionError
 from captioning.vqa import ASKED, Judge, Vqa, statements, vqa, yes_probability
 from curation import storage
 from curation.dataset import load
+from curation.stage import Abort
 from tests.captioning.test_describe import SMALL, clip_ids, dataset, vlm_stage, write_filter
 from tests.captioning.test_fields import GOOD
 
@@ -119,7 +120,13 @@ def test_a_statement_cannot_end_itself(dataset: Path, chat_server: Any) -> None:
 def test_what_cannot_be_told_is_null_with_the_reason(dataset: Path, chat_server: Any) -> None:
     captioned(dataset, chat_server)
     chat_server.script = lambda n, request: {"top_logprobs": {"maybe": 0.9}}
-    vqa(stage(chat_server), data=str(dataset), workers=1)
+    with pytest.raises(Abort) as caught:
+        vqa(stage(chat_server), data=str(dataset), workers=1)
+    assert str(caught.value).startswith(
+        "none of the 20 fields that answers-by-script was asked about has a verdict by it: "
+        "20 vqa_no_verdict, such as 'neither yes nor no is among the likeliest answers"
+    )
+    vqa(stage(chat_server), data=str(dataset), workers=1)  # nothing is asked
     for row in rows(dataset, "vqa"):
         assert row["caption_yes_min"] is None
         assert row["vqa_note"].startswith("subject: vqa_no_verdict: ")

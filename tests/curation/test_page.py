@@ -9,8 +9,7 @@ from curation import page
 from curation.markup import Html, element
 from tests.pages import low_contrast, needs_browser
 
-TEMPLATE = """<meta http-equiv="Content-Security-Policy" content="{{policy}}">
-<title>{{title}}</title><style>{{style}}p { margin: 0 }</style><body>{{body}}</body>"""
+TEMPLATE = """<style>{{style}}p { margin: 0 }</style><body>{{body}}</body>"""
 
 
 def digest(text: str) -> str:

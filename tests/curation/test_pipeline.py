@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 
 from curation import dataset, pipeline, storage
 from curation.account import verdicts
 from curation.stage import Abort, Unit
 from tests.curation.footage_made import assert_same
 from tests.curation.killing import wait_for
-from tests.curation.toy_stage import GROUP, GROUP_BYTES, Doubles, Unloadable, units
+from tests.curation.toy_stage import GROUP, GROUP_BYTES, Doubles, Shares, Unloadable, units
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -42,6 +43,21 @@ def test_units_are_committed_and_not_run_again(tmp_path: Path, stage: Doubles) -
     assert (runs(stage, "a"), runs(stage, "c")) == (1, 1)
     manifest = json.loads((tmp_path / "data/runs/doubles.json").read_text())
     assert manifest["status"] == "complete" and len(manifest["units"]) == 3
+
+
+def test_a_stage_knows_among_how_many_workers_it_shares_a_server(
+    tmp_path: Path, stage: Doubles
+) -> None:
+    """As many as there are units, and as Ray has CPUs for."""
+    num_cpus = int(ray.cluster_resources()["CPU"])
+    shared = Shares(notes=stage.notes)
+    for data, does, workers in (("one", "a", 1), ("two", "bcdef", min(5, num_cpus))):
+        made = units(shared, dict.fromkeys(does, "work"))
+        pipeline.run(shared, made, data=str(tmp_path / data))
+        assert {row["double"] for row in numbers(str(tmp_path / data))} == {workers}
+    again = pipeline.run(shared, units(shared, {"g": "crash once"}), data=str(tmp_path / "one"))
+    assert [row["double"] for row in numbers(str(tmp_path / "one"))] == [1, 1]
+    assert again["tally"] == {"rows": 2}  # of the second attempt
 
 
 def test_units_that_nothing_names_any_more_are_removed(tmp_path: Path, stage: Doubles) -> None:

@@ -1,6 +1,7 @@
 """A stage for the wiring's tests; in a file of its own so that Ray's workers can import it."""
 
 import ctypes
+import dataclasses
 import hashlib
 import os
 import re
@@ -99,6 +100,25 @@ class Doubles(Stage):
             "numbers": pa.Table.from_pylist(rows, schema=NUMBERS),
             "squares": pa.table({"id": pa.array([], pa.string())}),
         }
+
+
+@dataclass(frozen=True)
+class Shares(Doubles):
+    """Doubles nothing and tells among how many workers a server is shared."""
+
+    num_workers: int = 1
+
+    def among(self, workers: int) -> "Shares":
+        return dataclasses.replace(self, num_workers=workers)
+
+    def run(self, tables: Tables) -> Tables:
+        written = super().run(tables)
+        numbers = written["numbers"].to_pylist()
+        shares = [row | {"double": self.num_workers} for row in numbers]
+        return written | {"numbers": pa.Table.from_pylist(shares, schema=NUMBERS)}
+
+    def tally(self, tables: Tables, written: Tables) -> dict[str, float]:
+        return {"rows": tables["rows"].num_rows}
 
 
 def refuse_to_load() -> Any:
