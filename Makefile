@@ -28,6 +28,15 @@ GIVEN = $(if $(filter command line environment,$(origin FOOTAGE)),--footage "$(F
 CAPTION_ON = --config "$(CAPTION_CONFIG)" --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 VERIFY_ON = $(if $(VERIFY_CONFIG),--config "$(VERIFY_CONFIG)") --data "$(DATA)" $(if $(WORKERS),--workers $(WORKERS))
 
+# the config of a stage of captioning has a name of its own, since curate takes CONFIG too
+ifeq ($(origin CONFIG),command line)
+ifneq ($(filter caption rewrite verify vqa,$(MAKECMDGOALS)),)
+ifeq ($(filter-out caption rewrite verify vqa review-captions,$(MAKECMDGOALS)),)
+$(error CONFIG= is for the stages of curation; these take CAPTION_CONFIG=, REWRITE_CONFIG=, VERIFY_CONFIG= and VQA_CONFIG=)
+endif
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-vllm test-vllm-ray curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
 	evaluate serve-vlm serve-vlm-ray bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
@@ -84,7 +93,8 @@ audit: .venv/.ready ## $(DATA)/audit/index.html: what was kept, what was dropped
 	$(PY) -m curation audit $(ON)
 
 curate: .venv/.ready ## split, aesthetics, embed, dedup, filter, caption, verify, filter, targets, shard and audit
-	$(PY) -m curation split aesthetics embed dedup filter --footage "$(FOOTAGE)" $(ON)
+	$(PY) -m captioning check --caption "$(CAPTION_CONFIG)" $(if $(VERIFY_CONFIG),--verify "$(VERIFY_CONFIG)")
+	$(PY) -m curation split aesthetics embed dedup filter --footage "$(FOOTAGE)" $(ON) --config "$(TARGETS)"
 	$(PY) -m captioning caption $(CAPTION_ON)
 	$(PY) -m captioning verify $(VERIFY_ON)
 	$(PY) -m curation filter targets shard audit $(ON) --config "$(TARGETS)"
@@ -106,6 +116,7 @@ train: .venv/.ready ## train a video DiT on the shards (TRAIN_CONFIG=, RUN=; RES
 	OMP_WAIT_POLICY=passive $(PY) -m training fit --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" $(if $(RESUME),--ckpt_path "$(LAST)")
 
 sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/samples (EXPAND_CONFIG= has it written out by a language model first)
+	$(if $(EXPAND_CONFIG),@test -f "$(LAST)" || { echo "make sample: there is no checkpoint $(LAST); make train writes it (RUN=)" >&2; exit 1; })
 	$(if $(EXPAND_CONFIG),PROMPT="$$($(PY) -m captioning expand --config "$(EXPAND_CONFIG)" --prompt="$$PROMPT")" && )$(PY) -m training sample --config "$(TRAIN_CONFIG)" --ckpt "$(LAST)" --prompt="$$PROMPT" --output "$(RUN)/samples" $(SAMPLE)
 
 evaluate: .venv/.ready ## loss per timestep of the last checkpoint, with fixed noise

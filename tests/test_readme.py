@@ -3,7 +3,14 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+from captioning.__main__ import STAGES as captioning
+from curation.__main__ import STAGES
+from curation.pipeline import WRITTEN_BY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -77,6 +84,34 @@ def test_variables_given_to_make_reach_the_command() -> None:
     said = subprocess.run(shown, capture_output=True, text=True, cwd=ROOT).stdout
     for stage in ("filter", "shard", "audit"):
         assert f'-m curation {stage} --config "a.yaml" --data "some where"' in said
+
+
+def test_a_table_that_is_missing_is_written_by_a_make_target() -> None:
+    chosen = [*STAGES.values(), *(stage for stage, _ in captioning.values())]
+    for table in {table for stage in chosen for table in getattr(stage, "reads", {})}:
+        assert f"\n{WRITTEN_BY.get(table, table)}:" in MAKEFILE, table
+
+
+def test_config_is_refused_by_stages_that_have_another_name_for_theirs() -> None:
+    def dry(*words: str) -> str:
+        shown = ["make", "-n", *words, "CONFIG=a.yaml"]
+        return subprocess.run(shown, capture_output=True, text=True, cwd=ROOT).stderr
+
+    for words in (["caption"], ["rewrite"], ["vqa"], ["verify", "review-captions"]):
+        (said,) = dry(*words).splitlines()
+        assert "CONFIG= is for the stages of curation; these take CAPTION_CONFIG=" in said
+    for words in (["curate"], ["caption", "filter"], ["filter"]):
+        assert not dry(*words)
+
+
+@pytest.mark.parametrize("variable", ["CAPTION_CONFIG", "VERIFY_CONFIG", "TARGETS"])
+def test_curate_reads_every_config_before_any_footage(variable: str, tmp_path: Path) -> None:
+    (tmp_path / "footage").mkdir()
+    line = ["make", "-o", ".venv/.ready", "curate", f"PY={sys.executable}"]
+    line += [f"FOOTAGE={tmp_path / 'footage'}", f"DATA={tmp_path / 'data'}", f"{variable}=no.yaml"]
+    found = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode and "no.yaml" in found.stderr and f"{variable}=" in found.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_paths_named_in_readme_exist() -> None:
