@@ -4,6 +4,7 @@ that parses.
 LightningCLI builds trainer, model and data from YAML; `--help` of a sub-command lists every knob.
 """
 
+import importlib
 import json
 import logging
 import sys
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import auto_cli
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -146,7 +148,16 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+BENCHES = {"bench-packing": "training.bench.packing"}
+"""Command -> module whose function `run` it is."""
+
+
 def main(args: list[str] | None = None) -> None:
+    given = sys.argv[1:] if args is None else args
+    if given and given[0] in BENCHES:
+        bench = importlib.import_module(BENCHES[given[0]])
+        auto_cli(bench.run, args=given[1:], prog=f"python -m training {given[0]}")
+        return
     # the loader is rightly not "resumable": the plan's cursor is what resumes
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     # Lightning advertises a service of its own at every start

@@ -1,0 +1,1 @@
+"""Figures of the training plane, measured side by side in one run."""
