@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from training.evaluate.timestep_loss import T_VALUES, TimestepLoss
 from training.flow import Flow
@@ -83,6 +84,22 @@ class VideoFlow(LightningModule):
         sizes = (network.width, network.depth, network.mlp_ratio, self.token_width)
         return Cost(*sizes, attention=network.attention, causal=network.causal)
 
+    def configure_model(self) -> None:
+        """Spread the weights over the devices of a ModelParallelStrategy, block by block (FSDP2:
+        Zhao et al. 2023, with per-parameter sharding). Other strategies leave them whole.
+        """
+        if self.device_mesh is None or isinstance(self.dit, FSDPModule):
+            return
+        half = str(self.trainer.precision).startswith("bf16")
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else None
+        knobs: dict[str, Any] = {"mesh": self.device_mesh["data_parallel"]}
+        knobs |= {"mp_policy": policy} if policy else {}
+        for block in self.dit.blocks:
+            fully_shard(block, **knobs)
+        fully_shard(self.dit, **knobs)
+        if any(parameter.requires_grad for parameter in self.text.parameters()):
+            fully_shard(self.text, **knobs)
+
     # -- steps -------------------------------------------------------------------------------------
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
@@ -140,12 +157,21 @@ class VideoFlow(LightningModule):
         return self.vae.encode(pixels_to_unit(clip.video_THWC))
 
     def packed_text(self, clips: list[Clip]) -> tuple[Tensor, tuple[int, ...]]:
-        """Token ids of the captions, or their states where all were cached."""
-        states = [clip.text_MD for clip in clips if clip.text_MD is not None]
-        if len(states) == len(clips):
-            cu = (0, *accumulate(len(part) for part in states))
-            return torch.cat(states).float(), cu
-        return pack_ids(self.text.tokenize([clip.caption for clip in clips]))
+        """Token ids of the captions; or their states where some were stored, the others made now
+        (whose encoder is frozen, since states of one that is trained are never stored).
+        """
+        new = [clip.caption for clip in clips if clip.text_MD is None]
+        if len(new) == len(clips):
+            return pack_ids(self.text.tokenize(new))
+        made = iter(self.frozen_states(new) if new else [])
+        states = [next(made) if clip.text_MD is None else clip.text_MD.float() for clip in clips]
+        return torch.cat(states), (0, *accumulate(len(part) for part in states))
+
+    @torch.no_grad()
+    def frozen_states(self, captions: list[str]) -> list[Tensor]:
+        """M x D states of each caption."""
+        ids, cu = pack_ids(self.text.tokenize(captions))
+        return [*self.text(ids.to(self.device), cu).split(diffs(cu))]
 
     def text_states(self, pack: Pack) -> Tensor:
         """M x D states of all captions of a pack."""

@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from curation.clip import INDEX
+from training.__main__ import main
 
 Spec = tuple[str, int, int, float | None, int, int]
 
@@ -122,3 +124,55 @@ def make_shards() -> Callable[[Path, list[Spec]], Path]:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(tmp_path_factory.mktemp("dataset"), SPECS)
+
+
+TINY: dict[str, Any] = {
+    "trainer": {
+        "accelerator": "cpu",
+        "max_steps": 7,
+        "enable_model_summary": False,
+        "logger": False,
+    },
+    "model": {
+        "vae": {"class_path": "training.models.vae.SpaceToDepth", "init_args": {"pixels": 4}},
+        "text": {
+            "class_path": "training.models.text.WordText",
+            "init_args": {"width": 16, "depth": 1, "heads": 2, "buckets": 64},
+        },
+        "network": {"width": 32, "depth": 2, "heads": 2, "positions": "both", "pooled_text": True},
+        "objective": {
+            "class_path": "training.flow.Flow",
+            "init_args": {"shift_tokens": 64},
+        },
+        "optimizer": {"lr": 1e-3, "warmup_steps": 2, "decay_steps": 20, "fused": True},
+    },
+    "checkpoint": {"every_n_steps": 3, "keep": 9},
+    "meters": {"every_n_steps": 5},
+    "data": {
+        "view": {"area_px": 1536, "max_frames": 5, "fps": 8},
+        "budget_tokens": 200,  # 5 packs an epoch: step 7 lies in the middle of the second
+        "num_workers": 0,
+    },
+}
+
+
+@pytest.fixture
+def run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    monkeypatch.setattr("sys.argv", ["training"])  # LightningCLI warns where both are given
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+
+    def call(name: str, *args: str, command: str = "fit", data: Path = dataset) -> Path:
+        output = tmp_path / name
+        main(
+            [
+                command,
+                f"--config={config}",
+                f"--data.data={data}",
+                f"--trainer.default_root_dir={output}",
+                *args,
+            ]
+        )
+        return output
+
+    return call

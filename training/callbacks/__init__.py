@@ -5,6 +5,7 @@ from training.callbacks.ema import Ema, load_weights
 from training.callbacks.fixed_batch import FixedBatch
 from training.callbacks.meters import Meters
 from training.callbacks.nan_guard import NanGuard
+from training.callbacks.samples import Samples
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -12,6 +13,7 @@ __all__ = [
     "FixedBatch",
     "Meters",
     "NanGuard",
+    "Samples",
     "SaveCheckpoint",
     "load_weights",
 ]

@@ -27,6 +27,10 @@ class SaveCheckpoint(Checkpoint):
         """
         self.every_n_steps, self.keep, self.saved_step = every_n_steps, keep, 0
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            storage.sweep(str(Path(trainer.default_root_dir) / "checkpoints"))
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
             self.save(trainer)
@@ -53,6 +57,23 @@ class SaveCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self.saved_step = checkpoint["global_step"]
+        count_packs_anew(checkpoint, packs_per_step=packs_of_a_device(trainer))
+
+
+def packs_of_a_device(trainer: Trainer) -> int:
+    """Packs that a device takes in an optimizer step."""
+    data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    return data.packs_per_step // trainer.world_size
+
+
+def count_packs_anew(checkpoint: dict[str, Any], *, packs_per_step: int) -> None:
+    """Lightning counts the packs of a device and ends a step where their number is a multiple of
+    those in a step: the number that another number of devices came to would end it too early.
+    """
+    done = checkpoint["global_step"] * packs_per_step
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for kind in ("total", "current"):
+        progress[kind] = dict.fromkeys(progress[kind], done)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 class Ema(Callback):
@@ -34,9 +35,7 @@ class Ema(Callback):
         self.updates = trainer.global_step
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in trained(pl_module).items():
-            self.weights[name] = (
-                self.weights[name].to(value.device).lerp_(value.detach(), 1 - decay)
-            )
+            self.weights[name] = like(value, self.weights[name]).lerp_(value.detach(), 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.live = {name: value.detach().clone() for name, value in trained(pl_module).items()}
@@ -49,7 +48,8 @@ class Ema(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["ema"] = {"weights": self.weights, "updates": self.updates}
+        weights = {name: whole(value) for name, value in self.weights.items()}
+        checkpoint["ema"] = {"weights": weights, "updates": self.updates}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -64,4 +64,16 @@ def trained(module: LightningModule) -> dict[str, Tensor]:
 @torch.no_grad()
 def load_weights(module: LightningModule, weights: dict[str, Tensor]) -> None:
     for name, value in trained(module).items():
-        value.copy_(weights[name])
+        value.copy_(like(value, weights[name]))
+
+
+def like(value: Tensor, whole: Tensor) -> Tensor:
+    """Weights on the device of the module's own, and spread over devices as those are."""
+    if isinstance(value, DTensor) and not isinstance(whole, DTensor):
+        return distribute_tensor(whole.to(value.device), value.device_mesh, value.placements)
+    return whole.to(value.device)
+
+
+def whole(value: Tensor) -> Tensor:
+    """Weights in one piece; where they are spread over devices all of them must ask."""
+    return value.full_tensor() if isinstance(value, DTensor) else value

@@ -66,7 +66,8 @@ class Meters(Callback):
 
     def report(self, trainer: Trainer, pl_module: LightningModule) -> None:
         meters = self.measure(pl_module)
-        pl_module.log_dict(meters, rank_zero_only=True)
+        for logger in trainer.loggers:  # at our own steps, not Lightning's every 50
+            logger.log_metrics(meters, step=trainer.global_step)
         if trainer.is_global_zero:
             print(line(meters, step=trainer.global_step, steps=trainer.max_steps), flush=True)
 

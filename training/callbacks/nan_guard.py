@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from training.callbacks.ema import whole
 
 
 class NanGuard(Callback):
@@ -50,5 +51,4 @@ class NanGuard(Callback):
 def gradient_norm(module: LightningModule) -> float:
     """Norm of the whole gradient, over all devices where weights are spread over them."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return float(whole(torch.nn.utils.get_total_norm(gradients)))

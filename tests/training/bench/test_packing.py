@@ -22,7 +22,7 @@ def test_ways_of_packing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_figures() -> None:
-    """20 tokens in 3 packs of 8; sample 1 sees 4 come before it; two devices of eight are no step."""
+    """20 tokens in 3 packs of 8; sample 5 comes before sample 1; 3 packs make no step of 8."""
     found = packing.figures(
         "any", [([0, 2], 8), ([4, 3, 5], 8), ([1], 8)], tokens=TOKENS, costs=[1.0] * 6
     )
