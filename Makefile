@@ -14,13 +14,14 @@ RUN ?= demo/run
 MODEL ?= Qwen/Qwen3-VL-8B-Instruct
 PORT ?= 8100
 EACH ?= 10
+SIZE ?= small
 PYTHON ?= python3
 LAST ?= $(RUN)/checkpoints/last.ckpt
 PROMPT ?= ["A sailing boat with a white and a red sail crosses a choppy green sea from left to right under a pale, cloudy sky.", "Orange fish with white bands swim to the left over a coral reef. Bubbles rise, and rays of light fall through the blue water.", "Green farmland with a winding river and scattered trees, seen from the air. The camera turns slowly and comes closer while the shadows of clouds pass over the fields.", "Red, orange and yellow leaves fall and tumble in front of a blurred golden autumn wood."]
 # as it was typed: $ and quotes are the prompt's own
 override PROMPT := $(value PROMPT)
 export PROMPT
-SAMPLE ?= --frames 8 --height 48 --width 80 --fps 8 --steps 16 --guidance 1.5
+SAMPLE ?= --frames 5 --height 48 --width 80 --fps 4 --steps 16 --guidance 1.5
 
 PY = .venv/bin/python
 ON = --config "$(CONFIG)" --data "$(DATA)" $(if $(OVERLAY),--config "$(OVERLAY)") $(if $(WORKERS),--workers $(WORKERS))
@@ -38,8 +39,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-vllm-ray curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train sample \
-	evaluate serve-vlm serve-vlm-ray bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact train-cuts faults check format
+.PHONY: help demo test test-vllm test-vllm-ray curate split aesthetics embed text dedup filter targets caption rewrite verify vqa review-captions bench-captions shard audit train encode sample \
+	evaluate serve-vlm serve-vlm-ray bench bench-cuts bench-dedup bench-triage bench-cutting bench-exact bench-packing bench-reader bench-training train-cuts faults prove check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -113,7 +114,10 @@ serve-vlm-ray: .venv-vllm-ray/ready ## vLLM on the GPUs of a Ray cluster, at one
 
 # OMP_WAIT_POLICY: threads that spin while they wait take the core from the loader
 train: .venv/.ready ## train a video DiT on the shards (TRAIN_CONFIG=, RUN=; RESUME=1 goes on from the last checkpoint)
-	OMP_WAIT_POLICY=passive $(PY) -m training fit --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" $(if $(RESUME),--ckpt_path "$(LAST)")
+	OMP_WAIT_POLICY=passive $(PY) -m training fit --config "$(TRAIN_CONFIG)" --data.data "$(DATA)" --trainer.default_root_dir "$(RUN)" $(if $(LATENTS),--data.latents "$(LATENTS)") $(if $(RESUME),--ckpt_path "$(LAST)")
+
+encode: .venv/.ready ## latents and text states of all that TRAIN_CONFIG looks at, which train then reads with LATENTS=auto
+	$(PY) -m training encode --config "$(TRAIN_CONFIG)" --data.data "$(DATA)"
 
 sample: .venv/.ready ## PROMPT="…" -> an mp4 and a contact sheet in RUN/samples (EXPAND_CONFIG= has it written out by a language model first)
 	$(if $(EXPAND_CONFIG),@test -f "$(LAST)" || { echo "make sample: there is no checkpoint $(LAST); make train writes it (RUN=)" >&2; exit 1; })
@@ -139,6 +143,18 @@ bench-cutting: .venv/.ready ## what cutting costs, copied and not (FOOTAGE=; nee
 
 bench-exact: .venv/.ready ## clips cut in every mode, read back by every reader (of files that it makes, or FOOTAGE=)
 	$(PY) -m curation bench-exact $(GIVEN)
+
+prove: .venv/.ready ## does training learn what captions say: films of which everything is known, and controls that must fail
+	OMP_WAIT_POLICY=passive $(PY) -m training.prove
+
+bench-packing: .venv/.ready ## how full packs are and how even devices, beside padding, buckets and first fit (DATA=, or made-up clips)
+	$(PY) -m training bench-packing $(if $(filter command line environment,$(origin DATA)),--data "$(DATA)")
+
+bench-reader: .venv/.ready ## samples read per second, beside plain webdataset on the same shards (DATA=)
+	$(PY) -m training bench-reader --data "$(DATA)"
+
+bench-training: .venv/.ready ## tokens per second and MFU of the training step on random latents, compiled and not (SIZE=tiny, small or 1b)
+	$(PY) -m training bench-training --size $(SIZE)
 
 faults: .venv/.ready ## broken and hostile files made from good ones: what becomes of each (FOOTAGE=, EACH=)
 	$(PY) -m curation faults --footage "$(FOOTAGE)" --each $(EACH) $(if $(WORKERS),--workers $(WORKERS))

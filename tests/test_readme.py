@@ -43,6 +43,10 @@ RUN_BY = {
     "bench-exact": ("tests/curation/video/test_cut.py", "import SPANS, measure"),
     "bench-dedup": ("tests/curation/bench/test_dedup.py", "scale("),
     "bench-triage": ("tests/curation/bench/test_triage.py", "bench("),
+    "encode": ("tests/training/test_encode.py", 'command="encode"'),
+    "bench-reader": ("tests/training/bench/test_reader.py", "run(str(dataset)"),
+    "bench-packing": ("tests/training/bench/test_packing.py", "packing.run("),
+    "bench-training": ("tests/training/bench/test_throughput.py", "throughput.run("),
     "train-cuts": ("tests/curation/meters/test_cut_training.py", "train("),
 }
 """Target -> where it is run, and the words there that run it."""

@@ -27,9 +27,11 @@ from training.callbacks import (
     FixedBatch,
     Meters,
     NanGuard,
+    Samples,
     SaveCheckpoint,
 )
 from training.data import VideoData
+from training.encode import Dtype, encode
 from training.given import Given, load_given
 from training.module import VideoFlow
 from training.sample import Shot, generate, load_ema, pixels_of, write_samples
@@ -100,6 +102,16 @@ class VideoTrainer(Trainer):
         write_samples(videos, prompts=prompts, fps=fps, output=output, record=record)
         print(f"{len(videos)} videos of {frames} frames and contact_sheet.png in {output}")
 
+    def encode(self, model: VideoFlow, *, dtype: Dtype = "float16", datamodule: Any = None) -> None:
+        """Write latents and text states of all that `fit` with this config looks at, which it then
+        reads with --data.latents auto. Ends with 1 where a sample could not be read.
+
+        Args:
+            dtype: torch type of the tensors as they are kept.
+        """
+        if encode(model, datamodule, dtype=dtype, device=self.strategy.root_device):
+            sys.exit(1)
+
 
 class SaveRun(SaveConfigCallback):
     """The merged config, seed and commit into the output folder."""
@@ -118,17 +130,19 @@ class TrainingCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         known = LightningCLI.subcommands()
         return {name: known[name] for name in ("fit", "validate")} | {
-            "sample": {"model", "datamodule"}
+            "sample": {"model", "datamodule"},
+            "encode": {"model", "datamodule"},
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("model.grid", "data.grid", apply_on="instantiate")
-        parser.link_arguments("model.cost", "data.cost", apply_on="instantiate")
+        parser.link_arguments("model.grid", "data.init_args.grid", apply_on="instantiate")
+        parser.link_arguments("model.cost", "data.init_args.cost", apply_on="instantiate")
         parser.add_lightning_class_args(Ema, "ema")
         parser.add_lightning_class_args(SaveCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Meters, "meters")
         parser.add_lightning_class_args(FixedBatch, "fixed_batch")
         parser.add_lightning_class_args(NanGuard, "nan_guard")
+        parser.add_lightning_class_args(Samples, "samples")
 
     def before_instantiate_classes(self) -> None:
         ckpt_path = self._get(self.config, "ckpt_path")
@@ -148,7 +162,11 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
-BENCHES = {"bench-packing": "training.bench.packing"}
+BENCHES = {
+    "bench-packing": "training.bench.packing",
+    "bench-reader": "training.bench.reader",
+    "bench-training": "training.bench.throughput",
+}
 """Command -> module whose function `run` it is."""
 
 
@@ -168,6 +186,7 @@ def main(args: list[str] | None = None) -> None:
         VideoFlow,
         VideoData,
         args=args,
+        subclass_mode_data=True,
         trainer_class=VideoTrainer,
         save_config_callback=SaveRun,
         save_config_kwargs={"save_to_log_dir": False},

@@ -14,20 +14,24 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from curation import storage
+from training.ahead import AheadLoader
 from training.captions import CaptionMix
 from training.curriculum import Phase, View, ends
 from training.index import JSON_COLUMNS, Index, index_hash, load_index
+from training.latents import Latents, open_latents, wanted_folders
 from training.masks import TaskMix
 from training.models.cost import Cost
 from training.models.patches import Grid
 from training.pack import ClipBatch
-from training.plan import VERSION, Plan, Rows, deal, make_plan
+from training.plan import SHUFFLE_SAMPLES, VERSION, Plan, Rows, deal, make_plan
 from training.reader import ClipReader
 from training.schedule import Cursor, Schedule, Trail
+from training.shards import ShardCache
 
 SOME_FAILED = 10
 """Samples that may fail in a dataset of any size."""
@@ -57,7 +61,7 @@ class VideoData(LightningDataModule):
         data: str,
         *,
         grid: Grid,
-        cost: Cost,
+        cost: Cost | None,
         view: View = View(),  # noqa: B008 - frozen
         budget_tokens: int = 32768,
         image_share: float = 0.0,
@@ -68,6 +72,9 @@ class VideoData(LightningDataModule):
         seed: int = 0,
         num_workers: int = 2,
         cache_mb: int = 0,
+        latents: str | None = None,
+        shard_cache: str | None = None,
+        shard_cache_gb: float = 100.0,
         holdout_pct: float = 0.0,
         val_packs: int = 8,
         max_failed_pct: float = 0.1,
@@ -90,7 +97,14 @@ class VideoData(LightningDataModule):
                 always. Validation looks at the primary caption.
             seed: order, windows, noise, timesteps, tasks and caption drop follow from it.
             num_workers: reading processes; changes nothing but the speed.
-            cache_mb: decoded clips kept by each reading process, for datasets that fit.
+            cache_mb: decoded clips or latents kept by each reading process, for datasets that fit.
+            latents: "auto", or another folder than $DATA/latents, reads latents and text states as
+                `training encode` wrote them, in place of videos; null reads videos.
+            shard_cache: local folder that shards of object storage or a slow disk are copied into,
+                whole, as they are needed, by all processes of a machine; null reads what is needed
+                of them, one read per file.
+            shard_cache_gb: gigabytes (10^9 bytes) of that folder at most; what was read longest ago
+                goes first.
             holdout_pct: share of clips kept from training for validation, chosen by the hash of
                 their id; at 0 validation looks at training clips.
             val_packs: packs of a validation at most.
@@ -100,12 +114,14 @@ class VideoData(LightningDataModule):
                 begins where that one stopped.
         """
         super().__init__()
+        assert cost is not None  # linked to the model's; a group of knobs could not be left out
         self.data, self.grid, self.cost, self.seed = data, Grid(*grid), cost, seed
         one = Phase(view=view, budget_tokens=budget_tokens, image_share=image_share)
         self.phases = [one] if phases is None else phases
         self.ends = ends(self.phases)
         self.packs_per_step, self.tasks, self.caption_mix = packs_per_step, tasks, caption_mix
         self.num_workers, self.cache_mb = num_workers, cache_mb
+        self.latents, self.cache_folder, self.cache_gb = latents, shard_cache, shard_cache_gb
         self.holdout_pct, self.val_packs = holdout_pct, val_packs
         self.max_failed_pct, self.new_phase = max_failed_pct, new_phase
         self.cursor = Cursor()
@@ -114,7 +130,9 @@ class VideoData(LightningDataModule):
         self.sampler: PlanSampler | None = None
 
     def setup(self, stage: str) -> None:
-        index = load_index(self.data)
+        # beside latents no more than captions is read of a shard
+        index = load_index(self.data, cache=None if self.latents else self.shard_cache())
+        self.check_cache(index)
         held = held_out(index, self.holdout_pct)
         train, val = np.flatnonzero(~held), np.flatnonzero(held if held.any() else ~held)
         if not len(train) or (self.holdout_pct and not held.any()):
@@ -133,6 +151,7 @@ class VideoData(LightningDataModule):
             cache_mb=self.cache_mb,
             caption_mix=self.caption_mix,
             tasks=self.tasks,
+            latents=self.open_latents(index) if self.latents else None,
         )
         self.dataset = PackDataset(self.reader, [*self.schedule.plans, self.val_plan])
         self.max_failed = max(SOME_FAILED, len(index) * self.max_failed_pct / 100)
@@ -167,11 +186,63 @@ class VideoData(LightningDataModule):
             packs_per_step=self.packs_per_step,
         )
 
+    # -- where it is read from ---------------------------------------------------------------------
+
+    def shard_cache(self) -> ShardCache | None:
+        if self.cache_folder is None:
+            return None
+        return ShardCache(self.cache_folder, int(self.cache_gb * 1e9))
+
+    def check_cache(self, index: Index) -> None:
+        """Raise ValueError where the cache cannot hold what is shuffled together."""
+        needed_gb = window_bytes(index) / 1e9
+        if self.cache_folder and not self.latents and needed_gb > self.cache_gb:
+            raise ValueError(
+                f"data.shard_cache_gb = {self.cache_gb:g} and the shards that are shuffled "
+                f"together take {needed_gb:.3g}, which would be fetched again and again: give "
+                f"{2 * needed_gb:.3g}, which holds the next ones too"
+            )
+
+    def latents_folder(self) -> str:
+        given = self.latents not in (None, "auto")
+        return str(self.latents) if given else storage.join(self.data, "latents")
+
+    def open_latents(self, index: Index) -> Latents:
+        """What the run reads in place of videos. Raises ValueError where it is another's."""
+        assert self.trainer is not None
+        module: Any = self.trainer.lightning_module
+        identities = {"vae": module.vae.identity(), "text": module.text.identity()}
+        wanted = wanted_folders(index, phases=self.phases, grid=self.grid, **identities)
+        return open_latents(
+            self.latents_folder(), index=index, wanted=wanted, cache=self.shard_cache()
+        )
+
     # -- loaders -----------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
+        self.set_accumulation(trainer)
+        if self.cursor.step != trainer.global_step:  # written by another data module
+            if not self.new_phase:
+                raise ValueError(
+                    "this checkpoint holds no place in a plan, which StreamData has none of: "
+                    "set data.new_phase to true to begin a plan with these weights"
+                )
+            self.cursor = Cursor(step=trainer.global_step, begun=trainer.global_step)
+        self.sampler = PlanSampler(
+            self.schedule,
+            self.reader,
+            self.cursor,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        return self.loader(self.sampler)
+
+    def set_accumulation(self, trainer: Trainer) -> None:
+        """So many packs one after another on each device as make a step. Raises ValueError where
+        that does not come out even.
+        """
         turns, rest = divmod(self.packs_per_step, trainer.world_size)
         if rest or not turns or trainer.accumulate_grad_batches not in (1, turns):
             raise ValueError(
@@ -181,14 +252,6 @@ class VideoData(LightningDataModule):
                 "from the two"
             )
         trainer.accumulate_grad_batches = turns
-        self.sampler = PlanSampler(
-            self.schedule,
-            self.reader,
-            self.cursor,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-        )
-        return self.loader(self.sampler)
 
     def val_dataloader(self) -> DataLoader:
         trainer = self.trainer
@@ -203,7 +266,7 @@ class VideoData(LightningDataModule):
         return batch.to(device)
 
     def loader(self, tickets: "PlanSampler | list[PackTicket]") -> DataLoader:
-        return DataLoader(
+        return AheadLoader(
             self.dataset,
             sampler=tickets,
             batch_size=None,
@@ -279,6 +342,13 @@ def held_out(index: Index, pct: float) -> np.ndarray:
     keys = index.table["key"].to_pylist()
     hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), np.int64, len(keys))
     return hashes % 10_000 < 100 * pct
+
+
+def window_bytes(index: Index) -> float:
+    """Of the shards that are shuffled together, about: the last one overlaps."""
+    size = sum(index.column(f"size_{part}").sum() for part in ("media", "json", "txt"))
+    largest = int(np.bincount(index.codes("shard")).max())
+    return float(size) * min(1.0, (SHUFFLE_SAMPLES + largest) / len(index))
 
 
 class PackDataset(Dataset):

@@ -7,6 +7,7 @@ without opening a tar. Rows are taken as they lie in the shards, whatever order 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +16,16 @@ import pyarrow.compute as pc
 
 from curation import storage
 from curation.clip import INDEX
+from training.shards import ShardCache, Shards
 
 JSON_COLUMNS = ["offset_json", "size_json"]
 """Where the captions of all kinds lie, which a caption mix draws from."""
 
 COLUMNS = [name for name in INDEX.names if name not in ("bucket", "duration_s", *JSON_COLUMNS)]
 """The columns that training reads; the index holds more, and unknown ones are ignored."""
+
+Part = Literal["media", "json", "txt"]
+"""One file of a sample."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,18 @@ class Index:
     """Folder or s3:// URL of the dataset."""
     table: pa.Table
     """`COLUMNS` and `JSON_COLUMNS`, in the order of shards and of places in them."""
+    shards: Shards | None = None
+    """The tars; null for a table alone."""
 
     def __len__(self) -> int:
         return self.table.num_rows
 
     def row(self, number: int) -> dict[str, Any]:
-        return self.table.slice(number, 1).to_pylist()[0]
+        return {name: values[number].as_py() for name, values in self._arrays.items()}
+
+    @cached_property
+    def _arrays(self) -> dict[str, pa.Array]:
+        return {name: self.table[name].combine_chunks() for name in self.table.column_names}
 
     def column(self, name: str) -> np.ndarray:
         return self.table[name].to_numpy()
@@ -45,11 +56,13 @@ class Index:
         """A column as numbers from 0 on, equal where its values are (and where both are null)."""
         return self.table[name].combine_chunks().dictionary_encode("encode").indices.to_numpy()
 
-    def read(self, row: dict[str, Any], part: Literal["media", "json", "txt"]) -> bytes:
-        """Bytes of one member of a sample: one ranged read, locally a seek."""
-        url, size = storage.join(self.data, "shards", row["shard"]), row[f"size_{part}"]
-        content = storage.read_bytes(url, offset=row[f"offset_{part}"], size=size)
+    def read(self, row: dict[str, Any], part: Part) -> bytes:
+        """Bytes of one member of a sample: one read."""
+        assert self.shards is not None
+        size = row[f"size_{part}"]
+        content = self.shards.read(row["shard"], offset=row[f"offset_{part}"], size=size)
         if len(content) != size:
+            url = storage.join(self.shards.folder, row["shard"])
             raise ValueError(
                 f"{url} ends early: {size} bytes of {row['key']}.{part} expected, "
                 f"{len(content)} there; "
@@ -58,7 +71,7 @@ class Index:
         return content
 
 
-def load_index(data: str) -> Index:
+def load_index(data: str, *, cache: ShardCache | None = None) -> Index:
     """Read and check the index of a dataset."""
     url = storage.join(data, "shards", "index.parquet")
     if not storage.exists(url):
@@ -76,7 +89,8 @@ def load_index(data: str) -> Index:
         raise ValueError(
             f"{url} has no samples: every clip was rejected, see {data}/audit/index.html"
         )
-    return Index(data=data, table=in_order(table.select(columns)))
+    shards = Shards(storage.join(data, "shards"), cache=cache)
+    return Index(data=data, table=in_order(table.select(columns)), shards=shards)
 
 
 def in_order(table: pa.Table) -> pa.Table:

@@ -8,12 +8,14 @@ Shapes: N tokens, S samples, M text tokens, D values per token; C, T, H, W of a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from training.flat import Place, flatten, unflatten
 from training.models.attention import Table, diffs
 from training.models.dit import Layout, Network
 from training.models.patches import Grid, Patch, patchify, token_positions
@@ -45,6 +47,9 @@ class Clip:
     """
 
 
+TENSORS = [field.name for field in fields(Clip) if "Tensor" in str(field.type)]
+
+
 @dataclass(frozen=True)
 class ClipBatch:
     """What the loader hands over: the clips of one pack."""
@@ -56,6 +61,12 @@ class ClipBatch:
     """tokens that the pack might hold"""
     balance: float = 1.0
     """mean over largest cost of a device in the global step"""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes all its tensors travel as one."""
+        parts = [getattr(clip, name) for clip in self.clips for name in TENSORS]
+        bare = [replace(clip, **dict.fromkeys(TENSORS)) for clip in self.clips]
+        return _arrived, (replace(self, clips=[]).__dict__, bare, *flatten(parts))
 
     def to(self, device: torch.device) -> "ClipBatch":
         def moved(part: Tensor | None) -> Tensor | None:
@@ -72,6 +83,15 @@ class ClipBatch:
             for clip in self.clips
         ]
         return replace(self, clips=clips)
+
+
+def _arrived(
+    knobs: dict[str, Any], bare: list[Clip], flat: Tensor, places: list[Place | None]
+) -> ClipBatch:
+    parts = iter(unflatten(flat, places))
+    clips = [replace(clip, **{name: next(parts) for name in TENSORS}) for clip in bare]
+    knobs["clips"] = clips
+    return ClipBatch(**knobs)
 
 
 @dataclass(frozen=True)

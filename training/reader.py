@@ -7,15 +7,19 @@ nothing else."""
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from curation.video import read_frames, read_image
 from training.captions import CaptionMix, training_text
 from training.curriculum import View
-from training.index import Index
+from training.index import Index, Part
+from training.latents import Latents
 from training.masks import TaskMix, draw_known
 from training.models.patches import Grid, Patch
 from training.pack import Clip
@@ -23,6 +27,8 @@ from training.plan import Shape, sample_shape
 from training.randomness import key, rng, seed_of, share_of
 
 IMAGES = ("jpg", "png", "webp")
+Read = Callable[[Part], bytes]
+"""Gives one file of a sample."""
 
 
 class ClipReader:
@@ -39,37 +45,65 @@ class ClipReader:
         cache_mb: int,
         caption_mix: CaptionMix | None = None,
         tasks: TaskMix = TaskMix(),  # noqa: B008 - frozen
+        latents: Latents | None = None,
     ):
         self.index, self.grid, self.seed = index, grid, seed
-        self.caption_mix, self.tasks = caption_mix, tasks
-        self.cache = FrameCache(cache_mb << 20)
+        self.caption_mix, self.tasks, self.latents = caption_mix, tasks, latents
+        self.cache = ClipCache(cache_mb << 20)
 
-    def read(self, row_number: int, *, view: View, epoch: int, purpose: str) -> Clip:
+    def read(
+        self,
+        row_number: int,
+        *,
+        view: View,
+        epoch: int,
+        purpose: str,
+        members: Mapping[Part, bytes] | None = None,
+    ) -> Clip:
         """The sample as it appears in an epoch; one that cannot be read is black, and all of it is
         given, so that it is in no loss.
+
+        members: its media, json and txt, where they were read already.
         """
         row = self.index.row(row_number)
+        read: Read = partial(self.index.read, row) if members is None else members.__getitem__
         shape = shape_of(row, grid=self.grid, view=view)
         rng_key = self.rng_key(row["key"], epoch=epoch, purpose=purpose)
         indices = frame_indices(row, frames=shape.frames, view=view, rng_key=rng_key)
-        size = (shape.height_px, shape.width_px)
-        error, caption = None, ""
+        frames = latent = text = empty = error = None
+        caption = ""
         try:
-            frames = self.frames(row, indices=indices, size=size)
-            caption = self.caption(row, purpose=purpose, rng_key=rng_key)
+            if self.latents is not None:
+                latent = self.latent(row_number, view=view)
+            else:
+                frames = self.frames(row, indices=indices, shape=shape, read=read)
+            caption = self.caption(read, purpose=purpose, rng_key=rng_key)
+            if self.latents is not None:
+                text, empty = self.latents.states(row["key"], caption)
         except (ValueError, OSError) as problem:
-            error = str(problem)
-            frames = np.zeros((len(indices), *size, 3), np.uint8)
+            error, latent = str(problem), None
+            frames = np.zeros((shape.frames, shape.height_px, shape.width_px, 3), np.uint8)
         known_THW = self.known(shape.counts, rng_key=rng_key, purpose=purpose)
         return Clip(
             uid=row["key"],
             rng_key=rng_key,
-            video_THWC=torch.from_numpy(frames),
+            video_THWC=None if frames is None else torch.from_numpy(frames),
             times_s=torch.tensor([(i - indices[0]) / (row["fps"] or 1.0) for i in indices]),
             caption=caption,
             known_THW=torch.from_numpy(known_THW) if not error else torch.ones(shape.counts) > 0,
+            latent_CTHW=latent,
+            text_MD=text,
+            empty_text_MD=empty,
             error=error,
         )
+
+    def first_frames(self, row: dict[str, Any], *, view: View) -> np.ndarray:
+        """uint8 T x H x W x 3: what is seen of a sample where the view is of its beginning. Raises
+        ValueError where it cannot be decoded.
+        """
+        shape = shape_of(row, grid=self.grid, view=view)
+        indices = frame_indices(row, frames=shape.frames, view=view, rng_key="")
+        return self.frames(row, indices=indices, shape=shape, read=partial(self.index.read, row))
 
     def rng_key(self, uid: str, *, epoch: int, purpose: str) -> str:
         """Names the random streams of a sample in an epoch."""
@@ -91,26 +125,36 @@ class ClipReader:
         return int((~self.known(counts, rng_key=rng_key, purpose="train")).sum())
 
     def frames(
-        self, row: dict[str, Any], *, indices: list[int], size: tuple[int, int]
+        self, row: dict[str, Any], *, indices: list[int], shape: Shape, read: Read
     ) -> np.ndarray:
         """uint8 T x H x W x 3, out of the cache where it was decoded before."""
-        cache_key = (row["key"], *indices)
+        size = (shape.height_px, shape.width_px)
+        cache_key = (row["key"], *size, *indices)
         frames = self.cache.get(cache_key)
         if frames is None:
-            frames = decode(self.index.read(row, "media"), row=row, indices=indices, size=size)
+            frames = decode(read("media"), row=row, indices=indices, size=size)
             self.cache.put(cache_key, frames)
         return frames
 
-    def caption(self, row: dict[str, Any], *, purpose: str, rng_key: str) -> str:
+    def latent(self, row_number: int, *, view: View) -> Tensor:
+        """C x T x H x W, likewise."""
+        assert self.latents is not None
+        latent = self.cache.get((row_number, view))
+        if latent is None:
+            latent = self.latents.latent(row_number, view=view)
+            self.cache.put((row_number, view), latent)
+        return latent
+
+    def caption(self, read: Read, *, purpose: str, rng_key: str) -> str:
         """What the mix draws in training; elsewhere the primary caption, so that losses of two runs
         can be compared.
         """
         if self.caption_mix is not None and purpose == "train":
-            sample = json.loads(self.index.read(row, "json"))
+            sample = json.loads(read("json"))
             text = training_text(sample, mix=self.caption_mix, rng_key=rng_key)
             if text is not None:
                 return text
-        return self.index.read(row, "txt").decode()
+        return read("txt").decode()
 
 
 def shape_of(row: dict[str, Any], *, grid: Grid, view: View) -> Shape:
@@ -158,20 +202,20 @@ def decode(
     return np.ascontiguousarray(frames[:, top : top + size[0], left : left + size[1]])
 
 
-class FrameCache:
-    """Decoded clips up to a number of bytes; the one used longest ago goes first."""
+class ClipCache:
+    """Decoded clips, or latents, up to a number of bytes; the one used longest ago goes first."""
 
     def __init__(self, max_bytes: int):
         self.free_bytes = max_bytes
-        self.clips: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self.clips: OrderedDict[tuple, Any] = OrderedDict()
 
-    def get(self, name: tuple) -> np.ndarray | None:
+    def get(self, name: tuple) -> Any:
         if name in self.clips:
             self.clips.move_to_end(name)
         return self.clips.get(name)
 
-    def put(self, name: tuple, frames: np.ndarray) -> None:
-        self.clips[name] = frames
-        self.free_bytes -= frames.nbytes
+    def put(self, name: tuple, clip: np.ndarray | Tensor) -> None:
+        self.clips[name] = clip
+        self.free_bytes -= clip.nbytes
         while self.free_bytes < 0:
             self.free_bytes += self.clips.popitem(last=False)[1].nbytes

@@ -1,4 +1,4 @@
-"""Videos on the way: what the averaged weights make of a few prompts, from the same noise always."""
+"""Videos on the way: what the averaged weights make of a few prompts and always the same noise."""
 
 import io
 from pathlib import Path

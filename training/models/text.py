@@ -7,6 +7,7 @@ what guidance is measured against.
 Shapes: N text tokens of all captions, D width.
 """
 
+import json
 import re
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
+from training.identity import identity
 from training.models.attention import Table, attend
 
 
@@ -31,6 +33,10 @@ class TextEncoder(nn.Module):
     def forward(self, ids_N: Tensor, cu: tuple[int, ...]) -> Tensor:
         """States N x width of packed captions; caption i is [cu[i], cu[i+1])."""
         raise NotImplementedError
+
+    def identity(self) -> str | None:
+        """Equal for two that give equal states; None: they change as the network is trained."""
+        return None
 
 
 class WordText(TextEncoder):
@@ -153,6 +159,14 @@ class TransformersText(TextEncoder):
         mask_BL = torch.arange(ids_BL.shape[1], device=ids_N.device) < lengths[:, None]
         states_BLD = net(input_ids=ids_BL, attention_mask=mask_BL.long()).last_hidden_state
         return states_BLD[mask_BL].float()
+
+    def identity(self) -> str:
+        net = self.frozen[0]
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = json.loads(fast.to_str()) if fast else self.tokenizer.get_vocab()
+        words |= {"truncation": None, "padding": None}  # which the last call leaves there
+        knobs = net.config.to_dict() | {"max_tokens": self.max_tokens, "tokenizer": words}
+        return identity(type(net), knobs, weights=net.state_dict())
 
 
 def pack_ids(ids: list[list[int]]) -> tuple[Tensor, tuple[int, ...]]:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.identity import identity
+
 
 class Autoencoder:
     """What the training plane asks of an autoencoder."""
@@ -31,6 +33,11 @@ class Autoencoder:
 
     def decode(self, latent_CTHW: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def identity(self) -> str:
+        """Equal for two that give equal latents."""
+        sizes = {"frames": self.frames, "pixels": self.pixels, "channels": self.channels}
+        return identity(type(self), sizes, weights={})
 
 
 class SpaceToDepth(Autoencoder):
@@ -105,6 +112,10 @@ class DiffusersVae(Autoencoder):
         self.net.to(latent_CTHW.device)
         latent = latent_CTHW * self.std.to(latent_CTHW) + self.mean.to(latent_CTHW)
         return self.net.decode(latent[None].to(self.net.dtype)).sample[0].float()
+
+    def identity(self) -> str:
+        weights = self.net.state_dict() | {"latent mean": self.mean, "latent std": self.std}
+        return identity(type(self.net), self.net.config, weights=weights)
 
 
 def latent_statistics(config: Any, *, channels: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,71 @@
+"""A loader that has the next batch at hand: a thread takes it from the reading processes while the
+step before it computes.
+
+To take a batch means to wake a process, and to be woken by it, which takes some milliseconds where
+all cores are busy. PyTorch has such a thread for pinned memory and no other.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+BATCHES = 2
+"""At hand; the reading processes hold more."""
+LOOK_S = 0.2
+"""How often a thread whose batches nobody takes looks whether anybody is still there."""
+
+
+class AheadLoader(DataLoader):
+    """A DataLoader whose batches wait for the step, where it has reading processes."""
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()
+        return Ahead(batches) if self.num_workers else batches
+
+
+class Ahead:
+    """An iterator that a thread runs ahead of; what the thread raises is raised here."""
+
+    def __init__(self, batches: Iterator):
+        self.ready: queue.Queue = queue.Queue(BATCHES)
+        self.stop = threading.Event()
+        knobs = (batches, self.ready, self.stop)
+        self.thread = threading.Thread(target=run_ahead, args=knobs, daemon=True)
+        self.thread.start()
+
+    def __iter__(self) -> "Ahead":
+        return self
+
+    def __next__(self) -> Any:
+        batch, raised = self.ready.get()
+        if raised is not None:
+            self.ready.put((None, raised))  # an end stays an end
+            raise raised
+        return batch
+
+    def __del__(self) -> None:
+        self.stop.set()
+        self.thread.join()
+
+
+def run_ahead(batches: Iterator, ready: queue.Queue, stop: threading.Event) -> None:
+    """Fill the queue until the batches end or nobody wants them; it knows no `Ahead`, which could
+    not be let go of else.
+    """
+    raised = None
+    while raised is None and not stop.is_set():
+        entry: tuple[Any, BaseException | None]
+        try:
+            entry = (next(batches), None)
+        except BaseException as problem:  # whatever it is, it is not this thread's to handle
+            entry = (None, problem)
+        raised = entry[1]
+        while not stop.is_set():
+            try:
+                ready.put(entry, timeout=LOOK_S)
+                break
+            except queue.Full:
+                pass
