@@ -1,0 +1,12 @@
+"""`python -m training.prove --output …`: does training learn what the captions say? Exits non-zero
+where it does not.
+"""
+
+import sys
+
+from jsonargparse import auto_cli
+
+from training.prove.run import Prove, prove
+
+if __name__ == "__main__":
+    sys.exit(0 if prove(auto_cli(Prove)) else 1)
