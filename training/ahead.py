@@ -31,7 +31,7 @@ class Ahead:
 
     def __init__(self, batches: Iterator):
         self.ready: queue.Queue = queue.Queue(BATCHES)
-        self.stop = threading.Event()
+        self.stop, self.ended = threading.Event(), False
         knobs = (batches, self.ready, self.stop)
         self.thread = threading.Thread(target=run_ahead, args=knobs, daemon=True)
         self.thread.start()
@@ -40,11 +40,16 @@ class Ahead:
         return self
 
     def __next__(self) -> Any:
-        batch, raised = self.ready.get()
-        if raised is not None:
-            self.ready.put((None, raised))  # an end stays an end
-            raise raised
-        return batch
+        if self.ended:
+            raise StopIteration
+        batch, problem = self.ready.get()
+        if problem is None:
+            return batch
+        self.ended = True
+        try:
+            raise problem
+        finally:
+            del problem  # or it and this frame would hold each other, and the workers
 
     def __del__(self) -> None:
         self.stop.set()
@@ -55,14 +60,15 @@ def run_ahead(batches: Iterator, ready: queue.Queue, stop: threading.Event) -> N
     """Fill the queue until the batches end or nobody wants them; it knows no `Ahead`, which could
     not be let go of else.
     """
-    raised = None
-    while raised is None and not stop.is_set():
+    ended = False
+    while not ended and not stop.is_set():
         entry: tuple[Any, BaseException | None]
         try:
             entry = (next(batches), None)
         except BaseException as problem:  # whatever it is, it is not this thread's to handle
-            entry = (None, problem)
-        raised = entry[1]
+            own = problem.__traceback__
+            entry = (None, problem.with_traceback(own and own.tb_next))
+            ended = True
         while not stop.is_set():
             try:
                 ready.put(entry, timeout=LOOK_S)

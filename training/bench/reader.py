@@ -148,7 +148,7 @@ def run(
     data: str = "demo/data",
     *,
     samples: int = 2000,
-    decoded: int = 200,
+    decoded: int = 64,
     rounds: int = 5,
     workers: tuple[int, ...] = (0, 2),
     view: View = View(area_px=256 * 256, max_frames=17),  # noqa: B008 - frozen
