@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -104,33 +103,14 @@ def test_a_changed_sidecar_has_another_version(tmp_path) -> None:
     assert before != sidecar.versions(uri) and len(before) == 1
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket on a server of this machine that speaks S3."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("footage")
-    yield "s3://footage"
-    server.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-def test_sidecars_lie_beside_footage_on_object_storage_too(bucket: str) -> None:
-    uri = f"{bucket}/a film.mp4"
+def test_sidecars_lie_beside_footage_on_object_storage_too(s3: str) -> None:
+    uri = f"{s3}/a film.mp4"
     assert sidecar.read(uri) == sidecar.Sidecar() and sidecar.versions(uri) == []
-    storage.commit(f"{bucket}/a film.txt", b"A day at the lake.")
-    storage.commit(f"{bucket}/a film.vtt", b"")
+    storage.commit(f"{s3}/a film.txt", b"A day at the lake.")
+    storage.commit(f"{s3}/a film.vtt", b"")
     assert sidecar.read(uri).whole == "A day at the lake."
     before = sidecar.versions(uri)
-    storage.commit(f"{bucket}/a film.txt", b"A day at the pond.")  # as long as it was
+    storage.commit(f"{s3}/a film.txt", b"A day at the pond.")  # as long as it was
     assert len(before) == 2 and sidecar.versions(uri) != before
 
 

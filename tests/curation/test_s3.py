@@ -1,7 +1,5 @@
 """The same on object storage: FOOTAGE and DATA on a server that speaks S3, on loopback."""
 
-import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +31,7 @@ class Bucket:
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Iterator[Bucket]:
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
+def bucket(tmp_path_factory: pytest.TempPathFactory, ray_session: None, s3: str) -> Bucket:
     base = tmp_path_factory.mktemp("s3")
     configs = write_configs(base / "configs")
     for i, name in enumerate(NAMES[:2]):
@@ -44,28 +39,10 @@ def bucket(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Itera
     write_image(base / "footage" / NAMES[2], seed=23)
     local = Job(str(base / "footage"), str(base / "data"), configs)
     run_here(local.split(), local.judge(), local.shard())
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    env = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": "127.0.0.1",
-    }
-    remote = Job("s3://raw/some footage", "s3://sets/first", configs)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in env.items():
-            patch.setenv(name, value)
-        fs, _ = storage.filesystem(remote.data)
-        fs.mkdir("raw")
-        fs.mkdir("sets")
-        for name in NAMES:
-            storage.commit(storage.join(remote.footage, name), base / "footage" / name)
-        yield Bucket(remote, local)
-    server.stop()
+    remote = Job(f"{s3}/some footage", f"{s3}/first", configs)
+    for name in NAMES:
+        storage.commit(storage.join(remote.footage, name), base / "footage" / name)
+    return Bucket(remote, local)
 
 
 def without_uri(data: str, table: str) -> list[dict]:

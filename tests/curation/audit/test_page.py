@@ -152,30 +152,13 @@ def test_everything_can_be_read(dataset: str, tmp_path: Path, dark: bool):
 
 
 def test_page_of_a_dataset_on_object_storage(
-    tables: Tables,
-    keyframes: pa.Table,
-    write_dataset: Write,
-    monkeypatch: pytest.MonkeyPatch,
+    tables: Tables, keyframes: pa.Table, write_dataset: Write, s3: str
 ):
-    s3fs = pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("bucket")
-        write_dataset("s3://bucket/set", tables, keyframes)
-        url = write_page("s3://bucket/set")
-        assert url == "s3://bucket/set/audit/index.html"
-        text = Outline(storage.read_bytes(url).decode()).text
-        assert "5 = 2 kept + 1 rejected + 2 failed" in text
-    finally:
-        s3fs.S3FileSystem.clear_instance_cache()
-        server.stop()
+    write_dataset(f"{s3}/set", tables, keyframes)
+    url = write_page(f"{s3}/set")
+    assert url == f"{s3}/set/audit/index.html"
+    text = Outline(storage.read_bytes(url).decode()).text
+    assert "5 = 2 kept + 1 rejected + 2 failed" in text
 
 
 def test_a_card_shows_what_turned_a_clip_away_before_all_else(rich: Tables):
