@@ -58,6 +58,7 @@ class VideoFlow(LightningModule):
         objective: Objective = Flow(),  # noqa: B008 - frozen
         optimizer: AdamW = AdamW(),  # noqa: B008 - frozen
         text_drop: float = 0.1,
+        text_drop_given: float | None = None,
     ):
         """
         Args:
@@ -67,6 +68,8 @@ class VideoFlow(LightningModule):
             objective: what is learned: rectified flow or noise prediction.
             optimizer: knobs of AdamW.
             text_drop: share of captions replaced by the empty one in training, for guidance.
+            text_drop_given: the same for samples with given frames, which may tell what happens
+                without a word; null: as many.
         """
         super().__init__()
         patch = (network.patch[0], network.patch[1], network.patch[2])
@@ -74,6 +77,7 @@ class VideoFlow(LightningModule):
         self.token_width = vae.channels * patch[0] * patch[1] * patch[2]
         self.vae, self.text, self.objective, self.network = vae, text, objective, network
         self.optimizer, self.text_drop = optimizer, text_drop
+        self.text_drop_given = text_drop if text_drop_given is None else text_drop_given
         self.dit = DiT(network, token_width=self.token_width, text_width=text.width)
         self.val_loss = TimestepLoss()
 
@@ -104,7 +108,7 @@ class VideoFlow(LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         self.trainer.datamodule.note_failures(batch)  # pyright: ignore[reportAttributeAccessIssue]
-        pack = self.pack(batch.clips, text_drop=self.text_drop)
+        pack = self.pack([self.told(clip) for clip in batch.clips])
         error = self.error(pack, t_S=self.timesteps(pack), noise_ND=self.noise(pack))
         # gradients of packs and devices are averaged downstream
         packs = self.trainer.accumulate_grad_batches * self.trainer.world_size
@@ -117,7 +121,7 @@ class VideoFlow(LightningModule):
         }
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        pack = self.pack(batch.clips, text_drop=0.0)
+        pack = self.pack(batch.clips)
         noise_ND = self.noise(pack)
         values = int((~pack.known_N).sum()) * self.token_width
         for number, t in enumerate(T_VALUES):
@@ -131,14 +135,14 @@ class VideoFlow(LightningModule):
 
     # -- a pack ------------------------------------------------------------------------------------
 
-    def pack(self, clips: list[Clip], *, text_drop: float) -> Pack:
+    def told(self, clip: Clip) -> Clip:
+        """The clip with its caption, or now and then without."""
+        drop = self.text_drop_given if clip.known_THW.any() else self.text_drop
+        return clip if uniform(clip.rng_key, "text") >= drop else without_text(clip)
+
+    def pack(self, clips: list[Clip]) -> Pack:
         """Encode clips and captions of any shapes into one pack."""
-        text, cu_text = self.packed_text(
-            [
-                clip if uniform(clip.rng_key, "text") >= text_drop else without_text(clip)
-                for clip in clips
-            ]
-        )
+        text, cu_text = self.packed_text(clips)
         return make_pack(
             [self.latent(clip) for clip in clips],
             known=[clip.known_THW for clip in clips],

@@ -29,7 +29,7 @@ class FixedBatch(Callback):
     @torch.no_grad()
     def measure(self, trainer: Trainer, pl_module: Any) -> float:
         data: VideoData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        pack = pl_module.pack(data.fixed_batch().to(pl_module.device).clips, text_drop=0.0)
+        pack = pl_module.pack(data.fixed_batch().to(pl_module.device).clips)
         error = pl_module.error(pack, t_S=pl_module.timesteps(pack), noise_ND=pl_module.noise(pack))
         return float(error) / pack.x_ND.numel()  # nothing is given in it
 

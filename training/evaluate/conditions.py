@@ -51,9 +51,7 @@ class Reader:
     """pixels from frame to frame"""
 
     def read(self, video_THWC: np.ndarray, *, frames: Sequence[int]) -> Answer:
-        """The answers of the given frames alone; uint8 or 0-255 float, two frames or more."""
-        if len(frames) < 2:
-            raise ValueError(f"{frames = }, expected two or more: one frame shows no direction")
+        """The answers of the given frames alone; uint8 or 0-255 float. One shows no direction."""
         video_THWC = np.asarray(video_THWC)[list(frames)].astype(np.float64)
         chroma_THWC = video_THWC - video_THWC.mean(-1, keepdims=True)
         along = {name: chroma_THWC @ unit(chroma(rgb)) for name, rgb in self.colours.items()}
@@ -68,8 +66,9 @@ class Reader:
         strength = match_T.mean() / (whole * np.sqrt(self.shapes[shape].sum()))
         if strength < MIN_STRENGTH:
             return Answer(NONE, NONE, NONE)
-        span = np.diff(np.asarray(frames)).sum()
-        step = (places_T2[-1] - places_T2[0]) / (span * self.step_px)
+        if len(frames) < 2:
+            return Answer(colour, shape, NONE)
+        step = (places_T2[-1] - places_T2[0]) / ((frames[-1] - frames[0]) * self.step_px)
         return Answer(colour, shape, self.direction_of(step))
 
     def direction_of(self, step: np.ndarray) -> str:

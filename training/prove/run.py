@@ -181,16 +181,18 @@ def config_of(how: Prove) -> dict[str, Any]:
     return yaml.safe_load(Path(how.config).read_text())
 
 
-def from_text(how: Prove, module: VideoFlow, *, drop: bool) -> dict[str, float]:
+def from_text(
+    how: Prove, module: VideoFlow, *, drop: bool, frames: int = world.FRAMES
+) -> dict[str, float]:
     """Accuracy of colour, shape and direction of videos made from text, or from none."""
     scenes = [world.make_scene(i, seed=how.seed + 1) for i in range(how.prompts)]
     asked = [Answer(scene.colour, scene.shape, scene.direction) for scene in scenes]
     prompts = ["" if drop else scene.caption for scene in scenes]
-    shot = Shot(world.FRAMES, world.SIDE_PX, world.SIDE_PX, world.VIEW_FPS)
+    shot = Shot(frames, world.SIDE_PX, world.SIDE_PX, world.VIEW_FPS)
     guidance = 1.0 if drop else how.guidance
     made = generate(module, prompts, shot=shot, steps=how.steps, guidance=guidance, seed=how.seed)
     videos = [pixels_of(module, latent) for latent in made]
-    answers = [world.READER.read(video, frames=range(world.FRAMES)) for video in videos]
+    answers = [world.READER.read(video, frames=range(frames)) for video in videos]
     return accuracy(answers, asked=asked)
 
 
@@ -231,7 +233,7 @@ def overfit(
     index = load_index(data)
     reader = ClipReader(index, grid=module.grid, seed=how.seed, cache_mb=0)
     few = [reader.read(i, view=VIEW, epoch=0, purpose="fixed") for i in range(clips)]
-    pack = module.pack(few, text_drop=0.0)
+    pack = module.pack(few)
     t_S, noise_ND = module.timesteps(pack), module.noise(pack)
     zero = float(((noise_ND - pack.x_ND) ** 2).sum())
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=0.0)

@@ -30,4 +30,4 @@ def test_a_control_that_learns_fails_the_proof() -> None:
 def test_the_network_is_that_of_the_config() -> None:
     module = build(Prove())
     assert module.grid.counts(4, 12, 12) == (4, 3, 3)
-    assert module.text_drop == 0.3
+    assert (module.text_drop, module.text_drop_given) == (0.1, 0.5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from curation import storage
 from training.curriculum import View
@@ -13,6 +14,7 @@ from training.evaluate.conditions import Answer
 from training.index import load_index
 from training.models.patches import Grid
 from training.prove import world
+from training.prove.run import CHANCE, Prove, fit, from_text, future_error, load, overfit
 from training.reader import ClipReader
 
 ROOT = Path(__file__).parents[3]
@@ -76,3 +78,31 @@ def test_the_network_sees_the_scene_as_it_was_made(data: Path) -> None:
         for frames in ((0, 1, 2, 3), (2, 3)):
             true = Answer(scene.colour, scene.shape, scene.direction)
             assert world.READER.read(video, frames=frames) == true
+
+
+def test_training_on_it_learns_what_the_captions_say(data: Path, tmp_path: Path) -> None:
+    """The beginning of `make prove`, pictures from text, in small: by the commands that a person
+    types, in 40 core-seconds.
+    """
+    how = Prove(config=str(ROOT / "configs/training/prove.yaml"), prompts=72)
+    view = {"area_px": 144, "max_frames": 4, "fps": 2, "window": "first"}
+    small = tmp_path / "small.yaml"
+    phase = {"view": view, "image_share": 1.0, "budget_tokens": 216}  # 24 pictures a step
+    small.write_text(yaml.safe_dump({"data": {"phases": [phase]}}))
+    knobs = [f"--config={small}", "--ema.decay=0.98", "--model.optimizer.decay_steps=400"]
+    fit(how, str(data), tmp_path / "run", *knobs, "--trainer.max_steps=400")
+    fit(how, str(data), tmp_path / "none", *knobs, "--trainer.max_steps=2")
+    trained, none = (load(how, tmp_path / name) for name in ("run", "none"))
+    told = from_text(how, trained, drop=False, frames=1)
+    assert told["colour"] >= 2 * CHANCE["colour"] + 0.1, told  # 0.9 where it was measured
+    for chance in (
+        from_text(how, trained, drop=True, frames=1),
+        from_text(how, none, drop=False, frames=1),
+    ):
+        assert chance["colour"] <= CHANCE["colour"] + how.bars.above_chance, chance
+    assert future_error(how, trained, str(data)) > 0  # the given frames came back as they were
+
+
+def test_one_pack_is_learned_by_heart(data: Path) -> None:
+    how = Prove(config=str(ROOT / "configs/training/prove.yaml"))
+    assert overfit(how, str(data)) < how.bars.overfit
