@@ -1,56 +1,38 @@
 """The data module: an endless run of packs from a cursor, equal for every number of workers and
 devices.
 
-The dataset is a map from a ticket of the plan to the clips of that pack; the sampler walks the
-plan. Workers hold no state, so a checkpoint needs only the cursor (schedule.py): a few hundred
-bytes.
+Packs are read by tickets of the plan (tickets.py), so a checkpoint needs only the cursor
+(schedule.py): a few hundred bytes.
 """
 
 import dataclasses
 import sys
-import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from curation import storage
 from training.ahead import AheadLoader
 from training.captions import CaptionMix
 from training.curriculum import Phase, View, ends
-from training.index import JSON_COLUMNS, Index, index_hash, load_index
+from training.index import JSON_COLUMNS, Index, held_out, index_hash, load_index, window_bytes
 from training.latents import Latents, open_latents, wanted_folders
 from training.masks import TaskMix
 from training.models.cost import Cost
 from training.models.patches import Grid
 from training.pack import ClipBatch
-from training.plan import SHUFFLE_SAMPLES, VERSION, Plan, Rows, deal, make_plan
+from training.plan import SHUFFLE_SAMPLES, VERSION, Plan, make_plan
 from training.reader import ClipReader
-from training.schedule import Cursor, Schedule, Trail
+from training.schedule import Cursor, Schedule
 from training.shards import ShardCache
+from training.tickets import PackDataset, PackTicket, PlanSampler, unchanged
 
 SOME_FAILED = 10
 """Samples that may fail in a dataset of any size."""
-
-
-class PackTicket(NamedTuple):
-    """One pack of the plan: what a reader needs to make it, and nothing that depends on rank or
-    worker.
-    """
-
-    phase: int
-    epoch: int
-    rows: Rows
-    step_targets: int
-    """predicted tokens of all packs of the global step: what its loss is divided by"""
-    purpose: Literal["train", "validate", "fixed"] = "train"
-    """keeps the random streams of training and evaluation apart"""
-    balance: float = 1.0
-    """mean over largest cost of a device in the step"""
 
 
 class VideoData(LightningDataModule):
@@ -195,7 +177,7 @@ class VideoData(LightningDataModule):
 
     def check_cache(self, index: Index) -> None:
         """Raise ValueError where the cache cannot hold what is shuffled together."""
-        needed_gb = window_bytes(index) / 1e9
+        needed_gb = window_bytes(index, samples=SHUFFLE_SAMPLES) / 1e9
         if self.cache_folder and not self.latents and needed_gb > self.cache_gb:
             raise ValueError(
                 f"data.shard_cache_gb = {self.cache_gb:g} and the shards that are shuffled "
@@ -265,7 +247,7 @@ class VideoData(LightningDataModule):
     ) -> ClipBatch:
         return batch.to(device)
 
-    def loader(self, tickets: "PlanSampler | list[PackTicket]") -> DataLoader:
+    def loader(self, tickets: PlanSampler | list[PackTicket]) -> DataLoader:
         return AheadLoader(
             self.dataset,
             sampler=tickets,
@@ -333,76 +315,3 @@ class VideoData(LightningDataModule):
             self.failed = {}
             cursor = Cursor(step=cursor.step, begun=cursor.step, epoch=cursor.epoch + 1)
         self.cursor = cursor
-
-
-def held_out(index: Index, pct: float) -> np.ndarray:
-    """bool per row: kept from training."""
-    if not pct:
-        return np.zeros(len(index), dtype=bool)
-    keys = index.table["key"].to_pylist()
-    hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), np.int64, len(keys))
-    return hashes % 10_000 < 100 * pct
-
-
-def window_bytes(index: Index) -> float:
-    """Of the shards that are shuffled together, about: the last one overlaps."""
-    size = sum(index.column(f"size_{part}").sum() for part in ("media", "json", "txt"))
-    largest = int(np.bincount(index.codes("shard")).max())
-    return float(size) * min(1.0, (SHUFFLE_SAMPLES + largest) / len(index))
-
-
-class PackDataset(Dataset):
-    """Ticket to clips; the same answer in any process."""
-
-    def __init__(self, reader: ClipReader, plans: Sequence[Plan]):
-        self.reader, self.plans = reader, plans
-
-    def __getitem__(self, ticket: PackTicket) -> ClipBatch:
-        plan, epoch = self.plans[ticket.phase], ticket.epoch
-        clips = [
-            self.reader.read(
-                row, view=plan.view_of(row, epoch), epoch=epoch, purpose=ticket.purpose
-            )
-            for row in ticket.rows
-        ]
-        return ClipBatch(clips, ticket.step_targets, plan.phase.budget_tokens, ticket.balance)
-
-
-class PlanSampler(Sampler[PackTicket]):
-    """This rank's packs of every step from the cursor on, without end."""
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        reader: ClipReader,
-        cursor: Cursor,
-        *,
-        rank: int,
-        world_size: int,
-    ):
-        self.schedule, self.reader, self.start = schedule, reader, cursor
-        self.rank, self.world_size = rank, world_size
-        self.trail = Trail(cursor)
-
-    def __iter__(self) -> Iterator[PackTicket]:
-        self.trail = Trail(self.start)
-        for cursor, packs in self.schedule.walk(self.start):
-            self.trail.passed(cursor)
-            plan, epoch = self.schedule.plans[cursor.phase], cursor.epoch
-            targets = sum(
-                self.reader.num_targets(row, view=plan.view_of(row, epoch), epoch=epoch)
-                for pack in packs
-                for row in pack
-            )
-            dealt = [
-                deal(packs, rank=rank, world_size=self.world_size)
-                for rank in range(self.world_size)
-            ]
-            costs = [sum(plan.cost_of(pack, epoch) for pack in part) for part in dealt]
-            balance = sum(costs) / len(costs) / max(costs)
-            for pack in dealt[self.rank]:
-                yield PackTicket(cursor.phase, epoch, pack, targets, balance=balance)
-
-
-def unchanged(batch: Any) -> Any:
-    return batch

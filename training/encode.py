@@ -31,7 +31,6 @@ from curation import storage
 from curation.clip import hash_128
 from curation.dataset import git_commit
 from training.captions import CaptionMix
-from training.data import unchanged
 from training.index import Index, load_index
 from training.latents import (
     EMPTY,
@@ -48,6 +47,7 @@ from training.models.vae import Autoencoder
 from training.pack import pixels_to_unit
 from training.plan import by_shard
 from training.reader import ClipReader
+from training.tickets import unchanged
 
 Dtype = Literal["float16", "bfloat16", "float32"]
 TEXTS_AT_ONCE = 32

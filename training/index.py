@@ -5,6 +5,7 @@ without opening a tar. Rows are taken as they lie in the shards, whatever order 
 """
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,3 +126,19 @@ def text_bytes(column: pa.Array) -> memoryview:
     _, offsets, content = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
     return memoryview(content or b"")[ends[0] : ends[-1]]
+
+
+def held_out(index: Index, pct: float) -> np.ndarray:
+    """bool per row: kept from training."""
+    if not pct:
+        return np.zeros(len(index), dtype=bool)
+    keys = index.table["key"].to_pylist()
+    hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), np.int64, len(keys))
+    return hashes % 10_000 < 100 * pct
+
+
+def window_bytes(index: Index, *, samples: int) -> float:
+    """Of the shards that hold so many samples in a row, about: the last one overlaps."""
+    size = sum(index.column(f"size_{part}").sum() for part in ("media", "json", "txt"))
+    largest = int(np.bincount(index.codes("shard")).max())
+    return float(size) * min(1.0, (samples + largest) / len(index))

@@ -28,12 +28,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from curation import storage
 from training.ahead import AheadLoader
-from training.data import VideoData, unchanged
+from training.data import VideoData
 from training.index import Part
 from training.pack import Clip, ClipBatch
 from training.plan import Plan
 from training.randomness import rng, seed_of
 from training.reader import ClipReader
+from training.tickets import unchanged
 
 EPOCHS_AT_MOST = 1_000_000
 """Of one stream; the next one, after a resume, counts on from a multiple of it."""

@@ -23,7 +23,6 @@ from torch.utils.data import DataLoader
 from curation.storage import TEMPORARY
 from training.__main__ import main
 from training.curriculum import Phase, View, ends
-from training.data import PackDataset, PlanSampler, unchanged
 from training.index import load_index
 from training.masks import TaskMix
 from training.models.cost import Cost
@@ -32,6 +31,7 @@ from training.plan import make_plan
 from training.randomness import generator
 from training.reader import ClipReader
 from training.schedule import Cursor, Schedule
+from training.tickets import PackDataset, PlanSampler, unchanged
 
 WORLDS, WORKERS, PACKS = (1, 2, 4), (0, 1, 3), 4
 STEPS = 9

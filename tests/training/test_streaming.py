@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader
 
 from tests.training.resharded import reshard
 from training.curriculum import Phase, View
-from training.data import unchanged
 from training.index import load_index
 from training.models.cost import Cost
 from training.models.patches import Grid
 from training.plan import make_plan
 from training.reader import ClipReader
 from training.streaming import Stream
+from training.tickets import unchanged
 
 GRID = Grid(frames=1, pixels=4, patch=(1, 2, 2))
 COST = Cost(32, 2, mlp_ratio=4.0, token_width=192, attention="full", causal=True)

@@ -21,12 +21,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from curation import storage
 from training.curriculum import Phase, View
-from training.data import unchanged
 from training.index import Index, load_index
 from training.models.cost import Cost
 from training.models.patches import Grid
 from training.plan import Plan, make_plan
 from training.reader import decode, frame_indices, shape_of
+from training.tickets import unchanged
 
 LIST_SAMPLES = 16
 Sample = dict[str, bytes]

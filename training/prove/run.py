@@ -23,9 +23,8 @@ from jsonargparse import ArgumentParser
 from curation import storage
 from curation.dataset import git_commit
 from training.curriculum import View
-from training.data import held_out
 from training.evaluate.conditions import Answer, accuracy, table
-from training.index import load_index
+from training.index import held_out, load_index
 from training.module import VideoFlow
 from training.pack import pixels_to_unit
 from training.prove import world
