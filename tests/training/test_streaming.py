@@ -1,5 +1,8 @@
 """Plain webdataset in place of a plan: the same clips and batches, in an order of its own."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -137,6 +140,21 @@ def test_a_run_trains_validates_and_goes_on(
     saved = torch.load(planned / "checkpoints" / "last.ckpt", weights_only=True)
     cursor = saved["VideoData"]["cursor"]
     assert (cursor["begun"], cursor["step"], cursor["step_in_epoch"]) == (16, 18, 2)
+
+
+def test_two_devices_stream_and_stay_together(
+    run: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    """By gloo between processes, each with samples of its own."""
+    run("one", "--trainer.max_steps=1", data=data)  # writes the config
+    command = [sys.executable, "-m", "training", "fit", f"--config={tmp_path}/tiny.yaml", STREAM]
+    command += [f"--data.data={data}", "--data.packs_per_step=2", "--trainer.max_steps=3"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.num_workers=1"]
+    command += [f"--trainer.default_root_dir={tmp_path}/two"]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=one_thread, timeout=300)
+    saved = torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
 
 
 def test_it_is_chosen_in_a_yaml(
