@@ -166,7 +166,7 @@ demo: .venv/.ready ## the whole story: footage -> shards -> audit -> training ->
 	$(PY) -m curation demo-footage --footage demo/footage --truth demo/truth.json
 	$(MAKE) curate FOOTAGE=demo/footage DATA=demo/data
 	$(PY) -m curation demo-report --data demo/data --truth demo/truth.json
-	$(MAKE) train DATA=demo/data RUN=demo/run
+	$(MAKE) train DATA=demo/data RUN=demo/run RESUME=$(wildcard demo/run/checkpoints/last.ckpt)
 	$(MAKE) sample RUN=demo/run
 	@echo; echo "look at demo/data/audit/index.html and demo/run/samples/contact_sheet.png"
 

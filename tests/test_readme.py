@@ -43,6 +43,7 @@ RUN_BY = {
     "bench-exact": ("tests/curation/video/test_cut.py", "import SPANS, measure"),
     "bench-dedup": ("tests/curation/bench/test_dedup.py", "scale("),
     "bench-triage": ("tests/curation/bench/test_triage.py", "bench("),
+    "prove": ("tests/training/prove/test_run.py", "prove(how)"),
     "encode": ("tests/training/test_encode.py", 'command="encode"'),
     "bench-reader": ("tests/training/bench/test_reader.py", "run(str(dataset)"),
     "bench-packing": ("tests/training/bench/test_packing.py", "packing.run("),

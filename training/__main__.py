@@ -7,6 +7,7 @@ LightningCLI builds trainer, model and data from YAML; `--help` of a sub-command
 import importlib
 import json
 import logging
+import signal
 import sys
 import traceback
 import warnings
@@ -21,6 +22,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from curation import storage
 from curation.dataset import git_commit
+from curation.stage import Abort
 from training.callbacks import (
     AtomicCheckpointIO,
     Ema,
@@ -30,6 +32,7 @@ from training.callbacks import (
     Samples,
     SaveCheckpoint,
 )
+from training.callbacks.checkpoint import require_checkpoint
 from training.data import VideoData
 from training.encode import Dtype, encode
 from training.given import Given, load_given
@@ -87,7 +90,8 @@ class VideoTrainer(Trainer):
         laid = [(load_given(part.path, size=size), part.at) for part in given or []]
         shot = Shot(frames, height, width, fps, given=laid, region=region)
         how = {"steps": steps, "guidance": guidance, "seed": seed}
-        latents = generate(model, prompts, shot=shot, **how)
+        with self.precision_plugin.forward_context():
+            latents = generate(model, prompts, shot=shot, **how)
         videos = [pixels_of(model, latent) for latent in latents]
         record = {
             **how,
@@ -125,6 +129,13 @@ class SaveRun(SaveConfigCallback):
         storage.commit(storage.join(folder, f"{command}.json"), json.dumps(run, indent=1).encode())
 
 
+class Parser(LightningArgumentParser):
+    """Says what is wrong, without the list of all knobs before it, which --help gives."""
+
+    def print_usage(self, *args: Any) -> None:
+        pass
+
+
 class TrainingCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -144,13 +155,10 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(NanGuard, "nan_guard")
         parser.add_lightning_class_args(Samples, "samples")
 
-    def before_instantiate_classes(self) -> None:
-        ckpt_path = self._get(self.config, "ckpt_path")
-        if ckpt_path and not Path(ckpt_path).is_file():
-            raise ValueError(
-                f"no checkpoint at {ckpt_path}, expected a file such as "
-                "<output>/checkpoints/last.ckpt"
-            )
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        if ckpt_path := self.config[self.config["subcommand"]].get("ckpt_path"):
+            require_checkpoint(ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         knobs = self._get(self.config_init, "trainer")
@@ -161,6 +169,8 @@ class TrainingCLI(LightningCLI):
             )
         return super().instantiate_trainer(**kwargs)
 
+
+PACKAGES = [Path(__file__).parent, Path(storage.__file__).parent]
 
 BENCHES = {
     "bench-packing": "training.bench.packing",
@@ -178,14 +188,16 @@ def main(args: list[str] | None = None) -> None:
         return
     # the loader is rightly not "resumable": the plan's cursor is what resumes
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own call
     # Lightning advertises a service of its own at every start
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage().lower()
     )
-    TrainingCLI(
+    cli = TrainingCLI(
         VideoFlow,
         VideoData,
         args=args,
+        parser_class=Parser,
         subclass_mode_data=True,
         trainer_class=VideoTrainer,
         save_config_callback=SaveRun,
@@ -200,13 +212,30 @@ def main(args: list[str] | None = None) -> None:
             "enable_progress_bar": False,
         },
     )
+    for callback in cli.trainer.callbacks:
+        if isinstance(callback, SaveCheckpoint) and callback.stopped:
+            sys.exit(128 + (callback.asked or signal.SIGTERM))
+
+
+def own_sentence(error: BaseException | None) -> str | None:
+    """What one of our checks says, however a library has wrapped it; None: none of ours."""
+    while error is not None:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        ours = any(raised_in.is_relative_to(package) for package in PACKAGES)
+        if isinstance(error, ValueError) and ours:
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 if __name__ == "__main__":
     try:
         main()
     except ValueError as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
-        if not {"training", "curation"} & set(raised_in):  # not one of our sentences
+        sentence = own_sentence(error)
+        if sentence is None:
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {sentence}")
+    except Abort as error:
+        reason = str(error).removesuffix(storage.CONTINUE)
+        sys.exit(f"error: {reason}; go on with --ckpt_path <output>/checkpoints/last.ckpt")

@@ -7,6 +7,7 @@ all cores are busy. PyTorch has such a thread for pinned memory and no other.
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,25 @@ LOOK_S = 0.2
 
 
 class AheadLoader(DataLoader):
-    """A DataLoader whose batches wait for the step, where it has reading processes."""
+    """A DataLoader whose batches wait for the step, where it has reading processes, and which
+    measures how long the step waits for them.
+    """
+
+    waited_s = 0.0
 
     def __iter__(self) -> Any:
-        batches = super().__iter__()
-        return Ahead(batches) if self.num_workers else batches
+        batches: Iterator = super().__iter__()
+        if self.num_workers:
+            batches = Ahead(batches)
+        while True:
+            started_s = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited_s += time.perf_counter() - started_s
+            yield batch
 
 
 class Ahead:
@@ -33,7 +48,9 @@ class Ahead:
         self.ready: queue.Queue = queue.Queue(BATCHES)
         self.stop, self.ended = threading.Event(), False
         knobs = (batches, self.ready, self.stop)
-        self.thread = threading.Thread(target=run_ahead, args=knobs, daemon=True)
+        self.thread = threading.Thread(
+            target=run_ahead, args=knobs, name="batches ahead", daemon=True
+        )
         self.thread.start()
 
     def __iter__(self) -> "Ahead":

@@ -30,6 +30,13 @@ class View:
     of a run at a steady rate (Flexible Diffusion Modeling); needs an autoencoder that takes every
     frame by itself"""
 
+    def __post_init__(self) -> None:
+        if self.max_frames < 1 or self.area_px < 1 or (self.fps is not None and self.fps <= 0):
+            raise ValueError(
+                f"view: max_frames = {self.max_frames}, area_px = {self.area_px}, "
+                f"fps = {self.fps}, expected more than 0 of each"
+            )
+
 
 @dataclass(frozen=True)
 class Phase:

@@ -7,6 +7,7 @@ Packs are read by tickets of the plan (tickets.py), so a checkpoint needs only t
 
 import dataclasses
 import sys
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,11 @@ from training.schedule import Cursor, Schedule
 from training.shards import ShardCache
 from training.tickets import PackDataset, PackTicket, PlanSampler, unchanged
 
+LEARNING = "objective, optimizer or text_drop"
+"""In a fingerprint: what has no part in the plan."""
+
 SOME_FAILED = 10
-"""Samples that may fail in a dataset of any size."""
+"""Samples that may fail in a dataset of twice as many or more."""
 
 
 class VideoData(LightningDataModule):
@@ -91,12 +95,18 @@ class VideoData(LightningDataModule):
                 their id; at 0 validation looks at training clips.
             val_packs: packs of a validation at most.
             max_failed_pct: share of samples that may prove unreadable before the run stops; ten
-                may in any dataset.
+                may in any dataset, but never more than half.
             new_phase: go on from a checkpoint of another dataset or other settings: a new plan
-                begins where that one stopped.
+                begins where that one stopped, or the old one goes on where only what is learned
+                from it has changed (objective, optimizer, text_drop).
         """
         super().__init__()
         assert cost is not None  # linked to the model's; a group of knobs could not be left out
+        if not cost.sees_later_frames and (late := tasks.with_later_frames):
+            raise ValueError(
+                f"data.tasks has {', '.join(late)}, which give later frames, and factorised "
+                "attention sees earlier ones only: set model.network.causal to false"
+            )
         self.data, self.grid, self.cost, self.seed = data, Grid(*grid), cost, seed
         one = Phase(view=view, budget_tokens=budget_tokens, image_share=image_share)
         self.phases = [one] if phases is None else phases
@@ -136,7 +146,8 @@ class VideoData(LightningDataModule):
             latents=self.open_latents(index) if self.latents else None,
         )
         self.dataset = PackDataset(self.reader, [*self.schedule.plans, self.val_plan])
-        self.max_failed = max(SOME_FAILED, len(index) * self.max_failed_pct / 100)
+        some = max(SOME_FAILED, len(index) * self.max_failed_pct / 100)
+        self.max_failed = min(some, len(index) // 2)
         mix = self.caption_mix
         self.fingerprint = {
             "plan version": VERSION,
@@ -150,6 +161,7 @@ class VideoData(LightningDataModule):
             "tasks": repr(self.tasks),
             "caption_mix": mix and repr(mix),
             "set of captions": mix and index_hash(index, columns=JSON_COLUMNS),
+            LEARNING: getattr(self.trainer and self.trainer.lightning_module, "learning", None),
         }
 
     def plan(self, index: Index, rows: np.ndarray, *, phase: Phase) -> Plan:
@@ -205,6 +217,11 @@ class VideoData(LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         self.set_accumulation(trainer)
+        if trainer.limit_train_batches != 1.0:
+            raise ValueError(
+                f"trainer.limit_train_batches = {trainer.limit_train_batches}, expected 1.0: the "
+                "plan has no end, and trainer.max_steps says how far a run goes"
+            )
         if self.cursor.step != trainer.global_step:  # written by another data module
             if not self.new_phase:
                 raise ValueError(
@@ -238,8 +255,14 @@ class VideoData(LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        packs = [pack for step in self.val_plan.steps(0) for pack in step][: self.val_packs]
-        tickets = [PackTicket(-1, 0, pack, 0, "validate") for pack in packs]
+        packs = list(islice(self.val_plan.packs(0), self.val_packs))
+        # all devices take as many, or those that have none would be waited for: some come again
+        # and count for nothing
+        again = [(packs[i % len(packs)], 0) for i in range(-len(packs) % trainer.world_size)]
+        tickets = [
+            PackTicket(-1, 0, pack, counts, "validate")
+            for pack, counts in [*((pack, 1) for pack in packs), *again]
+        ]
         return self.loader(tickets[trainer.global_rank :: trainer.world_size])
 
     def transfer_batch_to_device(
@@ -305,13 +328,14 @@ class VideoData(LightningDataModule):
         self.history, self.failed = state_dict["history"], dict(state_dict["failed"])
         if changed and not self.new_phase:
             raise ValueError(
-                f"this checkpoint was made with another {' and another '.join(changed)}, so its "
-                "place in the plan means nothing here: give the old data and settings, set "
-                "data.new_phase to true to begin a new plan with these weights, or start anew "
+                f"this checkpoint was made with another {' and another '.join(changed)}, so that "
+                "going on from it would be another run: give the old data and settings, set "
+                "data.new_phase to true to begin a new phase with these weights, or start anew "
                 "without --ckpt_path"
             )
         if changed:
             self.history = [*self.history, {"ended": cursor.step, "fingerprint": before}]
             self.failed = {}
+        if set(changed) - {LEARNING}:
             cursor = Cursor(step=cursor.step, begun=cursor.step, epoch=cursor.epoch + 1)
         self.cursor = cursor

@@ -39,10 +39,13 @@ def load_given(path: str, *, size: tuple[int, int]) -> np.ndarray:
     """
     if not Path(path).is_file():
         raise ValueError(f"no file at {path}, expected an image or a video to be given")
-    if path.lower().endswith(IMAGES):
-        frames = read_image(Path(path).read_bytes())
-    else:
-        frames = read_frames(path)
+    try:
+        if path.lower().endswith(IMAGES):
+            frames = read_image(Path(path).read_bytes())
+        else:
+            frames = read_frames(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be given: {error}") from error
     height, width = size
     scale = max(height / frames.shape[1], width / frames.shape[2])
     cover = (
@@ -91,8 +94,8 @@ def known_tokens(
     if not whole.any() or (np.array([group.any() for group in groups]) & ~whole).any():
         raise ValueError(
             f"frames {np.flatnonzero(known).tolist()} are given, expected frame 0 or whole groups "
-            f"of {grid.step_frames} after it (1 to {grid.step_frames}, …): a token of this model "
-            "holds so many"
+            f"of {grid.step_frames} after it (1 to {grid.step_frames}, …), such as a video of "
+            f"{grid.step_frames} frames at the end: a token of this model holds so many"
         )
     tokens_THW = np.broadcast_to(whole[:, None, None], counts).copy()
     if region is not None:

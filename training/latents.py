@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -137,7 +138,13 @@ class Stored:
                 f"{storage.join(self.shards.folder, name)} ends early: remove it and run "
                 "`make encode` again"
             )
-        return load(content)["x"]
+        try:
+            return load(content)["x"]
+        except SafetensorError as error:
+            raise ValueError(
+                f"{storage.join(self.shards.folder, name)} is damaged at byte {offset} ({error}): "
+                "remove it and run `make encode` again"
+            ) from error
 
 
 class Latents:

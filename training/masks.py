@@ -54,6 +54,11 @@ class TaskMix:
     def text_only(self) -> bool:
         return list(self.weights) == ["text_to_video"]
 
+    @property
+    def with_later_frames(self) -> list[str]:
+        """Tasks in which frames are asked for that come before given ones."""
+        return [name for name in ("extend_back", "interpolate", "subset") if name in self.weights]
+
 
 NEEDS_FRAMES = {
     "image_to_video": 2,

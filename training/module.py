@@ -5,6 +5,7 @@ The loss of a step is the squared error summed over all values of its packs that
 divided by their number: a sample weighs by its tokens, and splitting the step over more devices or
 accumulated batches leaves the gradient as it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -95,7 +96,12 @@ class VideoFlow(LightningModule):
         if self.device_mesh is None or isinstance(self.dit, FSDPModule):
             return
         half = str(self.trainer.precision).startswith("bf16")
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else None
+        # inputs stay as they are: half precision would put frames of a long clip at one place
+        policy = (
+            MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+            if half
+            else None
+        )
         knobs: dict[str, Any] = {"mesh": self.device_mesh["data_parallel"]}
         knobs |= {"mp_policy": policy} if policy else {}
         for block in self.dit.blocks:
@@ -104,7 +110,27 @@ class VideoFlow(LightningModule):
         if any(parameter.requires_grad for parameter in self.text.parameters()):
             fully_shard(self.text, **knobs)
 
+    @property
+    def learning(self) -> str:
+        """What the weights learn from besides the data: what a resumed run must have again."""
+        drops = (self.text_drop, self.text_drop_given)
+        return f"{self.objective!r}, {self.optimizer!r}, text drop {drops}"
+
     # -- steps -------------------------------------------------------------------------------------
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        require_same_sizes("the checkpoint", checkpoint["state_dict"], module=self)
+
+    def on_train_start(self) -> None:
+        """The config's learning rate and the like hold, and not those that a checkpoint brought:
+        they differ where a new phase is begun with others.
+        """
+        knobs, optimizer, schedule = self.optimizer, self.optimizers(), self.lr_schedulers()
+        schedule.base_lrs = [knobs.lr] * len(schedule.base_lrs)  # pyright: ignore
+        for group in optimizer.param_groups:  # pyright: ignore
+            group["betas"], group["weight_decay"] = knobs.betas, knobs.weight_decay
+            group["initial_lr"] = knobs.lr
+            group["lr"] = knobs.lr * lr_share(self.global_step, knobs=knobs)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         self.trainer.datamodule.note_failures(batch)  # pyright: ignore[reportAttributeAccessIssue]
@@ -121,13 +147,15 @@ class VideoFlow(LightningModule):
         }
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        self.trainer.datamodule.note_failures(batch)  # pyright: ignore[reportAttributeAccessIssue]
         pack = self.pack(batch.clips)
         noise_ND = self.noise(pack)
         values = int((~pack.known_N).sum()) * self.token_width
         for number, t in enumerate(T_VALUES):
             t_S = torch.full((len(pack.counts),), t, device=self.device)
             error = self.error(pack, t_S=t_S, noise_ND=noise_ND)
-            self.val_loss.add(number, error=float(error), values=values)
+            if batch.step_targets:  # one that only keeps devices in step counts for nothing
+                self.val_loss.add(number, error=float(error), values=values)
 
     def on_validation_epoch_end(self) -> None:
         losses = self.val_loss.finish(self.trainer)
@@ -246,6 +274,17 @@ class VideoFlow(LightningModule):
             adamw, lambda step: lr_share(step, knobs=knobs)
         )
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def require_same_sizes(path: str, weights: Mapping[str, Any], *, module: LightningModule) -> None:
+    """Raise ValueError where a checkpoint's weights are not those of the network."""
+    own = {name: tuple(value.shape) for name, value in module.named_parameters()}
+    own = {name: own[name] for name in own if module.get_parameter(name).requires_grad}
+    if own != {name: tuple(weights[name].shape) for name in own if name in weights}:
+        raise ValueError(
+            f"{path} holds a network of another size than the config: "
+            "give the config it was trained with"
+        )
 
 
 def lr_share(step: int, *, knobs: AdamW) -> float:

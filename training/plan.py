@@ -93,7 +93,7 @@ class Plan:
         Every sample comes once; where the last step is short of packs, the epoch's first ones come
         again.
         """
-        packs = pack_rows(self.order(epoch), self.phase.budget_tokens)
+        packs = self.packs(epoch)
         steps_at_once = max(1, DEAL_PACKS // self.packs_per_step)
         first: list[Rows] = []
         for number, window in enumerate(runs_of(packs, steps_at_once * self.packs_per_step)):
@@ -105,6 +105,10 @@ class Plan:
             steps = list(runs_of(costly_first, self.packs_per_step))
             for place in rng("deal", self.seed, epoch, number).permutation(len(steps)):
                 yield steps[place]
+
+    def packs(self, epoch: int) -> Iterator[Rows]:
+        """All packs of an epoch, in the order of their oldest samples."""
+        return pack_rows(self.order(epoch), self.phase.budget_tokens)
 
     def order(self, epoch: int) -> Iterator[tuple[int, int]]:
         """(row, tokens) of every sample, shard-locally shuffled."""

@@ -81,7 +81,10 @@ class ClipReader:
             if self.latents is not None:
                 text, empty = self.latents.states(row["key"], caption)
         except (ValueError, OSError) as problem:
-            error, latent = str(problem), None
+            said = str(problem)
+            if isinstance(problem, OSError):
+                said = f"sample {row['key']} of {row['shard']} cannot be read: {said}"
+            error, latent = said, None
             frames = np.zeros((shape.frames, shape.height_px, shape.width_px, 3), np.uint8)
         known_THW = self.known(shape.counts, rng_key=rng_key, purpose=purpose)
         return Clip(

@@ -21,10 +21,11 @@ from curation import storage
 from curation.dataset import git_commit
 from curation.video import write_mp4
 from training.callbacks import load_weights
+from training.callbacks.checkpoint import require_checkpoint
 from training.given import Region, known_tokens, lay_out
 from training.models.patches import unpatchify
 from training.models.text import pack_ids
-from training.module import VideoFlow
+from training.module import VideoFlow, require_same_sizes
 from training.objective import guide
 from training.pack import Pack, make_pack, pixels_to_unit, unit_to_pixels
 from training.randomness import generator, key
@@ -38,21 +39,10 @@ def load_ema(module: VideoFlow, ckpt: str) -> int:
     """Put a checkpoint's EMA weights into the network; returns the optimizer step it was saved
     at.
     """
-    if not Path(ckpt).is_file():
-        raise ValueError(
-            f"no checkpoint at {ckpt}, expected a file such as "
-            "<output>/checkpoints/last.ckpt: train first"
-        )
+    require_checkpoint(ckpt)
     checkpoint: dict[str, Any] = torch.load(ckpt, map_location="cpu", weights_only=True)
     weights = checkpoint["ema"]["weights"]
-    own = {
-        name: tuple(value.shape) for name, value in module.named_parameters() if value.requires_grad
-    }
-    if own != {name: tuple(value.shape) for name, value in weights.items()}:
-        raise ValueError(
-            f"{ckpt} holds a network of another size than the config: "
-            "give the config it was trained with"
-        )
+    require_same_sizes(ckpt, weights, module=module)
     load_weights(module, weights)
     return checkpoint["global_step"]
 
@@ -82,7 +72,17 @@ def generate(
     seed: int,
 ) -> list[Tensor]:
     """One latent C x T x H x W per prompt. Given tokens are the given latents, bit for bit."""
+    if steps < 1 or shot.fps <= 0 or not 0 <= guidance <= 100:
+        raise ValueError(
+            f"{steps = }, fps = {shot.fps}, {guidance = }, expected at least 1 step, more than 0 "
+            "frames per second and a guidance from 0 to 100"
+        )
     check_grid(module, frames=shot.frames, height_px=shot.height_px, width_px=shot.width_px)
+    if not module.cost.sees_later_frames and any(at for _, at in shot.given):
+        raise ValueError(
+            f"frames are given at {[at for _, at in shot.given if at]} and this network's "
+            "factorised attention sees earlier frames only, expected given frames at 0"
+        )
     # two halves: with and without text
     captions = prompts if guidance == 1 else prompts + [""] * len(prompts)
     pack = pack_of(module, captions, shot)

@@ -10,7 +10,8 @@ pack ends where the next sample does not fit. In a YAML:
 Knobs are those of VideoData, and validation and the fixed batch read by offset as there. What a
 stream cannot do: go on where it stopped (a resumed run draws its samples anew), give devices packs
 of alike cost, fill packs to 0.99 (0.8 to 0.9 in order), see the same samples on another number of
-devices or workers, or put away what it has not planned (phases, latents).
+devices or workers, put away what it has not planned (phases, latents), or record what a damaged
+shard held: it says so and goes on.
 
 A device knows neither what the others drew nor what its next pack will be. So the loss is divided
 by the tokens that a step might hold, budget_tokens x packs_per_step, and not by those that it
@@ -19,6 +20,7 @@ is lower than with a plan by the share of the budget that was left empty or give
 """
 
 import random
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
@@ -171,7 +173,7 @@ def streamed(urls: list[str], *, shuffle_samples: int, seed: int) -> Iterable[di
     stages = [
         wds.SimpleShardList(urls),  # pyright: ignore[reportAttributeAccessIssue]
         opened,
-        pipelinefilter(tar_file_expander)(),
+        pipelinefilter(tar_file_expander)(handler=told),
         pipelinefilter(group_by_keys)(),
     ]
     if shuffle_samples > 1:
@@ -184,5 +186,16 @@ def opened(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """webdataset's opener knows no s3:// without a command of its own for it."""
     for shard in shards:
         fs, path = storage.filesystem(shard["url"])
-        with fs.open(path, "rb") as stream:
+        try:
+            stream = fs.open(path, "rb")
+        except OSError as error:
+            told(error)
+            continue
+        with stream:
             yield shard | {"stream": stream}
+
+
+def told(error: Exception) -> bool:
+    """Say what a shard lacks and go on with the next one; what it held is in no record."""
+    print(f"streaming: {error}; the stream goes on behind it", file=sys.stderr, flush=True)
+    return True

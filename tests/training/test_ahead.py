@@ -2,13 +2,14 @@
 
 import gc
 import multiprocessing
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from torch.utils.data import Dataset
 
-from training.ahead import Ahead, AheadLoader
+from training.ahead import BATCHES, Ahead, AheadLoader
 
 
 class Slow(Dataset):
@@ -51,18 +52,33 @@ def test_what_goes_wrong_is_raised_in_its_place() -> None:
 
 
 def test_batches_are_there_when_they_are_asked_for() -> None:
-    batches = iter(loader(seconds=0.05))
+    given = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        for number in range(9):
+            if number == BATCHES:
+                given.set()  # as many are at hand as there is room for, and nobody asked
+            yield number
+
+    batches = Ahead(numbers())
+    assert given.wait(60)
+    assert [*batches] == list(range(9))
+
+
+def test_time_waited_for_batches_is_that_of_the_reader() -> None:
+    slow = loader(seconds=0.2, workers=0)
+    started_s = time.perf_counter()
+    batches = iter(slow)
     next(batches)
-    time.sleep(1.0)
-    started = time.perf_counter()
-    assert [next(batches), next(batches)] == [1, 2]
-    assert time.perf_counter() - started < 0.02
+    time.sleep(0.5)  # the step's own time
+    next(batches)
+    assert 0.4 <= slow.waited_s <= time.perf_counter() - started_s - 0.5
 
 
 def test_nothing_is_left_of_a_loader_that_nobody_wants_any_more() -> None:
     batches = iter(loader())
-    thread = batches.thread
     next(batches)
+    (thread,) = (one for one in threading.enumerate() if one.name == "batches ahead")
     assert multiprocessing.active_children()
     del batches
     gc.collect()

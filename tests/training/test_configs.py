@@ -28,6 +28,9 @@ def test_it_parses(
     assert end.value.code == 0
     merged = yaml.safe_load(capsys.readouterr().out)
     assert merged["trainer"]["max_steps"] > 0
+    devices = int(merged["trainer"]["devices"]) if merged["trainer"]["devices"] != "auto" else 1
+    packs = merged["data"]["init_args"]["packs_per_step"]
+    assert packs % devices == 0, (packs, devices)
     if (mix := merged["data"]["init_args"]["caption_mix"]) is not None:
         assert sum(mix.values()) == pytest.approx(1)
 

@@ -302,6 +302,24 @@ def test_a_broken_sample_is_recorded_and_left_out(
     assert failed[0] == failed[1]
 
 
+def test_a_damaged_tensor_is_masked_and_recorded(run: Callable[..., Path], data: Path) -> None:
+    run("encode", FIRST, command="encode", data=data)
+    (index,) = (path for path in data.glob("latents/*/index.parquet") if is_latents(path))
+    row = next(r for r in pq.read_table(index).to_pylist() if r["key"] == "clip-3")
+    with (index.parent / row["shard"]).open("r+b") as file:
+        file.seek(row["offset"])
+        file.write(bytes(row["size"]))
+    output = run("out", FIRST, "--data.latents=auto", data=data)
+    failed = checkpoint(output)["VideoData"]["failed"]
+    assert [*failed] == ["clip-3"]
+    assert "is damaged at byte" in failed["clip-3"]
+    assert "run `make encode` again" in failed["clip-3"]
+
+
+def is_latents(index: Path) -> bool:
+    return json.loads((index.parent / "record.json").read_text())["kind"] == "latents"
+
+
 def test_what_belongs_to_something_else_is_refused(
     run: Callable[..., Path], data: Path, t5: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,10 @@ shards.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,14 +114,88 @@ def test_another_dataset_or_plan_is_refused_on_resume(
     last = f"--ckpt_path={output}/checkpoints/last.ckpt"
     other = make_shards(tmp_path / "other", specs[:-1])
     with pytest.raises(
-        ValueError, match="made with another dataset, so its place in the plan means nothing here"
+        ValueError, match="made with another dataset, so that going on from it would be another"
     ):
         run("second", last, data=other)
     with pytest.raises(
         ValueError, match="made with another seed and another view, budget or phases, so"
     ):
         run("second", last, "--data.seed=1", "--data.budget_tokens=300")
+    with pytest.raises(ValueError, match="made with another objective, optimizer or text_drop, so"):
+        run("second", last, "--model.text_drop=0.5")
     run("second", last, command="validate", data=other)  # looking is allowed
+
+
+def test_other_learning_is_a_new_phase_in_the_same_plan(run: Callable[..., Path]) -> None:
+    output = run("first", "--trainer.max_steps=3")
+    last = f"--ckpt_path={output}/checkpoints/last.ckpt"
+    knobs = ["--model.optimizer.lr=1e-5", "--data.new_phase=true", "--trainer.max_steps=5"]
+    run("first", last, *knobs)
+    saved = checkpoint(output, 5)
+    cursor = saved["VideoData"]["cursor"]
+    undisturbed = checkpoint(run("whole", "--trainer.max_steps=5"), 5)
+    assert cursor == undisturbed["VideoData"]["cursor"]
+    assert [entry["ended"] for entry in saved["VideoData"]["history"]] == [3]
+    (group,) = saved["optimizer_states"][0]["param_groups"]
+    assert group["initial_lr"] == 1e-5
+    assert group["lr"] == pytest.approx(1e-5 * (1 - 5 / 20))  # TINY falls to zero at step 20
+
+
+def test_a_run_is_not_begun_in_the_folder_of_another(run: Callable[..., Path]) -> None:
+    output = run("out", "--trainer.max_steps=1")
+    with pytest.raises(ValueError, match=r"out holds the checkpoints of a run: go on .*RESUME=1"):
+        run("out", "--trainer.max_steps=1")
+    assert checkpoint(output, 1)["global_step"] == 1
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(run: Callable[..., Path], tmp_path: Path) -> None:
+    last = run("out", "--trainer.max_steps=1") / "checkpoints" / "last.ckpt"
+    with pytest.raises(ValueError, match="holds a network of another size than the config"):
+        run("other", f"--ckpt_path={last}", "--model.network.depth=3")
+    half = tmp_path / "half.ckpt"
+    half.write_bytes(last.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"half.ckpt is no checkpoint, or not a whole one: give"):
+        run("other", f"--ckpt_path={half}")
+    sample = ["--prompt=a", f"--output={tmp_path}/made", "--frames=6", "--height=40", "--width=56"]
+    with pytest.raises(ValueError, match=r"half.ckpt is no checkpoint, or not a whole one: give"):
+        run("other", f"--ckpt={half}", *sample, command="sample")
+    for knob in ("--steps=0", "--fps=0", "--guidance=-1"):
+        with pytest.raises(ValueError, match="expected at least 1 step, more than 0 frames"):
+            run("other", f"--ckpt={last}", *sample, knob, command="sample")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_and_says_so(
+    run: Callable[..., Path], dataset: Path, tmp_path: Path, number: int
+) -> None:
+    run("one", "--trainer.max_steps=1")  # writes the config
+    output = tmp_path / "asked"
+    command = [sys.executable, "-m", "training", "fit", f"--config={tmp_path}/tiny.yaml"]
+    command += [f"--data.data={dataset}", f"--trainer.default_root_dir={output}"]
+    command += ["--trainer.max_steps=1000000", "--checkpoint.every_n_steps=1000000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("step "):
+            process.send_signal(number)
+            break
+    said = process.stdout.read()
+    assert process.wait() == 128 + number
+    step = torch.load(output / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert f"stopped at step {step}, as asked: go on with --ckpt_path {output}/checkp" in said
+
+
+def test_validation_looks_at_the_same_packs_however_a_step_is_made_up(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    last = run("out", "--trainer.max_steps=1") / "checkpoints" / "last.ckpt"
+    losses = []
+    for packs in (1, 4):
+        knobs = [f"--data.packs_per_step={packs}", "--data.val_packs=2", f"--ckpt_path={last}"]
+        run(f"valid-{packs}", *knobs, command="validate")
+        losses.append(json.loads((tmp_path / f"valid-{packs}/timestep_loss.json").read_text()))
+    assert losses[0] == losses[1]
+    assert losses[0]["values"] > 0
 
 
 def test_mistakes_are_named(run: Callable[..., Path], tmp_path: Path) -> None:
@@ -135,6 +213,47 @@ def test_mistakes_are_named(run: Callable[..., Path], tmp_path: Path) -> None:
         run("out", "--data.packs_per_step=3", "--trainer.accumulate_grad_batches=2")
     with pytest.raises(ValueError, match="expected a multiple of 8 per head"):
         run("out", "--model.network.heads=5")
+    with pytest.raises(ValueError, match="limit_train_batches = 2, expected 1.0: the plan has no"):
+        run("out", "--trainer.limit_train_batches=2")
+    causal = ["--model.network.attention=factorised", "--data.tasks.interpolate=1"]
+    with pytest.raises(ValueError, match="data.tasks has interpolate, which give later frames"):
+        run("out", *causal)
+    with pytest.raises(ValueError, match="height_px = 250, width_px = 256, expected multiples"):
+        run("out", "--samples.prompts=[a dog]", "--samples.height=250", "--samples.frames=1")
+    for knob in ("--checkpoint.keep=0", "--checkpoint.every_n_steps=0", "--meters.every_n_steps=0"):
+        with pytest.raises(ValueError, match="expected 1 or more"):
+            run("out", knob)
+
+
+def test_sentences_are_told_however_they_are_wrapped(
+    run: Callable[..., Path], dataset: Path, tmp_path: Path
+) -> None:
+    run("one", "--trainer.max_steps=1")  # writes the config
+    command = [sys.executable, "-m", "training", "fit", f"--config={tmp_path}/tiny.yaml"]
+    for knob, sentence in (
+        ("--data.tasks.text_to_video=0", "expected weights of 0 or more, text_to_video above 0"),
+        ("--data.image_share=33", "expected shares from 0 to 1"),
+        ("--data.view.max_frames=0", "view: max_frames = 0, area_px = 1536, fps = 8"),
+        ("--data.budget_token=3", "budget_token"),
+    ):
+        done = subprocess.run(
+            [*command, f"--data.data={dataset}", knob], capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert sentence in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "usage:" not in done.stderr
+
+
+def test_only_a_runs_own_checkpoints_make_room_for_newer_ones(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "step-00099000.ckpt").write_bytes(b"of another run")
+    run("out", "--checkpoint.every_n_steps=1", "--checkpoint.keep=2", "--trainer.max_steps=4")
+    steps = [int(path.stem[5:]) for path in sorted(folder.glob("step-*"))]
+    assert steps == [3, 4, 99000]
 
 
 def test_validate_and_sample(
@@ -219,9 +338,9 @@ def test_a_save_that_fails_leaves_the_last_checkpoint(
     before = (output / "checkpoints" / "last.ckpt").read_bytes()
     real = torch.save
 
-    def half(checkpoint: Any, target: Any, **kwargs: Any) -> None:
+    def half(checkpoint: Any, target: Path, **kwargs: Any) -> None:
         real(checkpoint, target, **kwargs)
-        target.truncate(1000)
+        os.truncate(target, 1000)
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", half)
@@ -259,6 +378,11 @@ def test_too_many_unreadable_samples_stop_the_run(
     tar.write_bytes(bytes(tar.stat().st_size))
     with pytest.raises(RuntimeError, match="12 samples could not be read, more than data.max_fail"):
         run("out", "--data.budget_tokens=9000", data=data)
+    few = make_shards(tmp_path / "few", specs[:4])  # fewer than may fail in a large dataset
+    tar = few / "shards" / "bucket" / "bucket-000000.tar"
+    tar.unlink()
+    with pytest.raises(RuntimeError, match=r"could not be read, .* of bucket/.*.tar cannot"):
+        run("few", "--data.budget_tokens=9000", data=few)
 
 
 def test_phases_follow_one_another_and_resume(run: Callable[..., Path]) -> None:
@@ -303,6 +427,7 @@ def test_every_objective_trains_with_given_frames(
         f"--model.objective={classes[objective]}",
         '--data.tasks={"image_to_video": 1, "subset": 1, "inpaint": 1}',
         "--model.network.attention=factorised",
+        "--model.network.causal=false",
         "--model.network.recompute=true",
         "--trainer.max_steps=10",
     )

@@ -13,7 +13,7 @@ from training.curriculum import Phase, View
 from training.index import Index, load_index
 from training.models.cost import Cost
 from training.models.patches import Grid
-from training.plan import Plan, deal, make_plan, pack_rows, sample_shape
+from training.plan import SHUFFLE_SAMPLES, Plan, deal, make_plan, pack_rows, sample_shape
 
 GRID = Grid(frames=4, pixels=8, patch=(1, 2, 2))
 COST = Cost(width=512, depth=12, mlp_ratio=4.0, token_width=64, attention="full", causal=True)
@@ -149,9 +149,8 @@ def test_any_number_of_devices_gets_the_same_packs(world_size: int) -> None:
         assert dealt == [[(0,), (3,), (4,), (7,)], [(1,), (2,), (5,), (6,)]]
 
 
-def test_a_million_samples_are_planned_lazily() -> None:
-    """The first steps need no more of the million than their window and pool."""
-    million = plan(num=1)
+def test_packs_are_made_lazily() -> None:
+    """The first ones need no more of a million samples than the pool."""
     asked = 0
 
     def counted() -> object:
@@ -163,7 +162,20 @@ def test_a_million_samples_are_planned_lazily() -> None:
     packs = pack_rows(counted(), 4000)  # pyright: ignore[reportArgumentType]
     assert [len(next(packs)) for _ in range(3)] == [40, 40, 40]
     assert asked < 1000
-    assert million.packs_per_step == 4
+
+
+def test_an_epoch_of_a_million_samples_begins_in_its_first_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    million = plan(num=1_000_000)
+    looked: list[int] = []
+    as_image = Plan.as_image
+    monkeypatch.setattr(
+        Plan, "as_image", lambda self, row, epoch: looked.append(row) or as_image(self, row, epoch)
+    )
+    step = next(million.steps(0))
+    assert len(step) == million.packs_per_step
+    assert len(set(looked)) < 2 * SHUFFLE_SAMPLES
 
 
 @pytest.mark.parametrize(

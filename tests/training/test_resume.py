@@ -183,7 +183,7 @@ def fit_apart(folder: Path, data: Path, *args: str, output: str) -> list[float]:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-9000:]
     return losses(done.stdout)
 
 
@@ -224,6 +224,16 @@ def test_devices_change_only_the_order_of_sums(tmp_path: Path, data: Path, fit: 
     for name, value in weights(tmp_path, "one", 6).items():
         other = weights(tmp_path, "many", 6)[name]
         assert (value - other).norm() <= 1e-4 * value.norm() + 1e-6, name
+
+
+def test_weights_in_half_precision_are_spread_as_well(tmp_path: Path, data: Path) -> None:
+    """Near the run in single precision, with the fixed batch before and after."""
+    spread = tmp_path / "spread.yaml"
+    spread.write_text(yaml.safe_dump({"trainer": {"strategy": SPREAD, "devices": 2}}))
+    knobs = [f"--config={spread}", "--model.optimizer.lr=1e-2"]
+    single = fit_apart(tmp_path, data, *knobs, output="single")
+    half = fit_apart(tmp_path, data, *knobs, "--trainer.precision=bf16-mixed", output="half")
+    assert half != single and half == pytest.approx(single, rel=0.02)
 
 
 def saves(folder: Path) -> Iterator[Path]:

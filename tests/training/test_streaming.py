@@ -142,6 +142,24 @@ def test_a_run_trains_validates_and_goes_on(
     assert (cursor["begun"], cursor["step"], cursor["step_in_epoch"]) == (16, 18, 2)
 
 
+def test_a_damaged_shard_is_told_and_the_others_are_streamed(
+    tmp_path: Path,
+    specs: list,
+    make_shards: Callable[..., Path],
+    capfd: pytest.CaptureFixture,
+) -> None:
+    one = make_shards(tmp_path / "one", specs * 2)
+    damaged = reshard(one, tmp_path / "damaged", samples_per_shard=3)
+    half, gone = sorted((damaged / "shards").rglob("*.tar"))[:2]
+    half.write_bytes(half.read_bytes()[:700])
+    gone.unlink()
+    uids = {clip.uid for batch in islice(stream_of(str(damaged)), 9) for clip in batch.clips}
+    assert {f"clip-{number}" for number in range(6, 12)} <= uids <= {f"clip-{n}" for n in range(12)}
+    said = capfd.readouterr().err
+    assert "unexpected end of data" in said and "No such file" in said
+    assert "the stream goes on behind it" in said
+
+
 def test_two_devices_stream_and_stay_together(
     run: Callable[..., Path], data: Path, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """Speed of the training step alone, on random latents: tokens per second and share of the device's
 peak (MFU, on real tokens only), with compiled blocks and without.
 
-What a run adds to this is reading and the autoencoder, which cached latents leave out.
+An upper bound of a run's speed: a run draws noise and lays out packs on the CPU as well, keeps
+averaged weights, and reads clips and runs the autoencoder, which cached latents leave out.
 """
 
 import time

@@ -1,7 +1,9 @@
-"""Checkpoints that appear whole or not at all."""
+"""Checkpoints that appear whole or not at all, also where a run is asked to stop."""
 
-import io
 import os
+import signal
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,54 @@ class SaveCheckpoint(Checkpoint):
             too.
             keep: newest checkpoints kept.
         """
+        if every_n_steps < 1 or keep < 1:
+            raise ValueError(f"checkpoint.{every_n_steps = }, {keep = }, expected 1 or more")
         self.every_n_steps, self.keep, self.saved_step = every_n_steps, keep, 0
+        self.asked: int | None = None
+        """the signal that asked this process to stop"""
+        self.stopped = False
+        """the run ended early because a device was asked to"""
+        self.handlers: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = Path(trainer.default_root_dir) / "checkpoints"
         if trainer.is_global_zero:
-            storage.sweep(str(Path(trainer.default_root_dir) / "checkpoints"))
+            storage.sweep(str(folder))
+        if trainer.ckpt_path is None and (folder / "last.ckpt").exists():
+            raise ValueError(
+                f"{trainer.default_root_dir} holds the checkpoints of a run: go on from it with "
+                f"--ckpt_path {folder / 'last.ckpt'} (make train RESUME=1), or give another "
+                "--trainer.default_root_dir (RUN=)"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.handlers[number] = signal.signal(number, self.ask)
+
+    def ask(self, number: int, frame: Any) -> None:
+        """Stop after this step; the same signal again has its usual effect."""
+        self.asked = number
+        signal.signal(number, self.handlers[number])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
             self.save(trainer)
+        # devices stop together, or one would wait for the others for ever
+        if trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False):
+            self.stopped = trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
         self.save(trainer)
+        if self.stopped and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir) / "checkpoints"
+            print(
+                f"stopped at step {trainer.global_step}, as asked: go on with --ckpt_path "
+                f"{folder / 'last.ckpt'} (make train RESUME=1)",
+                flush=True,
+            )
 
     def save(self, trainer: Trainer) -> None:
         if trainer.global_step == self.saved_step:  # inside the next accumulated step
@@ -50,7 +88,9 @@ class SaveCheckpoint(Checkpoint):
             link.unlink(missing_ok=True)
             os.link(path, link)
             link.replace(folder / "last.ckpt")
-            for old in sorted(folder.glob("step-*.ckpt"))[: -self.keep]:
+            # later ones are of a run that was here before, and are left to their owner
+            own = [old for old in sorted(folder.glob("step-*.ckpt")) if old <= path]
+            for old in own[: -self.keep]:
                 old.unlink()
 
     def on_load_checkpoint(
@@ -58,6 +98,20 @@ class SaveCheckpoint(Checkpoint):
     ) -> None:
         self.saved_step = checkpoint["global_step"]
         count_packs_anew(checkpoint, packs_per_step=packs_of_a_device(trainer))
+
+
+def require_checkpoint(path: str) -> None:
+    """Raise ValueError where there is none, or a part of one."""
+    if not Path(path).is_file():
+        raise ValueError(
+            f"no checkpoint at {path}, expected a file such as "
+            "<output>/checkpoints/last.ckpt: train first"
+        )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} is no checkpoint, or not a whole one: give another, such as the newest "
+            "step-*.ckpt beside it"
+        )
 
 
 def packs_of_a_device(trainer: Trainer) -> int:
@@ -84,6 +138,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        storage.commit(str(path), buffer.getvalue())
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{storage.TEMPORARY}{os.getpid()}.ckpt"
+        try:
+            torch.save(checkpoint, temporary)
+            storage.commit(str(path), temporary)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -30,7 +30,9 @@ class FixedBatch(Callback):
     def measure(self, trainer: Trainer, pl_module: Any) -> float:
         data: VideoData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         pack = pl_module.pack(data.fixed_batch().to(pl_module.device).clips)
-        error = pl_module.error(pack, t_S=pl_module.timesteps(pack), noise_ND=pl_module.noise(pack))
+        t_S, noise_ND = pl_module.timesteps(pack), pl_module.noise(pack)
+        with trainer.precision_plugin.forward_context():  # as in a step
+            error = pl_module.error(pack, t_S=t_S, noise_ND=noise_ND)
         return float(error) / pack.x_ND.numel()  # nothing is given in it
 
     def state_dict(self) -> dict[str, Any]:

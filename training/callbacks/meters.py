@@ -1,7 +1,8 @@
 """Loss and speed, as one line on the terminal and to the logger.
 
 Speed is counted on real tokens: what is filled up and what is computed twice does not make a run
-look faster. Of what devices differ in, the worst is told.
+look faster. Time is all that passes between two lines, validation and saving too. Of what devices
+differ in, the worst is told.
 """
 
 import time
@@ -28,25 +29,22 @@ class Meters(Callback):
             peak_tflops: operations per second that a device can do, in 10^12; null: by its name,
                 and no MFU where that is unknown.
         """
+        if every_n_steps < 1:
+            raise ValueError(f"meters.{every_n_steps = }, expected 1 or more")
         self.every_n_steps, self.peak_tflops = every_n_steps, peak_tflops
-        self.ended_s: float | None = None
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, loader: Any = None) -> None:
         self.started_s = time.perf_counter()
-        self.waited_s, self.tokens, self.room, self.flops = 0.0, 0, 0, 0.0
+        self.waited_before_s = getattr(loader, "waited_s", 0.0)
+        self.tokens, self.room, self.flops = 0, 0, 0.0
         self.error, self.values, self.balance, self.packs = 0.0, 0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.reset()
-        self.ended_s = self.started_s
+        self.reset(trainer.train_dataloader)
         self.step = trainer.global_step
         if self.peak_tflops is None:
             self.peak_tflops = peak_of(pl_module.device)
-
-    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
-        if self.ended_s is not None:
-            self.waited_s += time.perf_counter() - self.ended_s
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
@@ -60,22 +58,22 @@ class Meters(Callback):
         self.packs += 1
         if trainer.global_step != self.step and trainer.global_step % self.every_n_steps == 0:
             self.report(trainer, pl_module)
-            self.reset()
+            self.reset(trainer.train_dataloader)
         self.step = trainer.global_step
-        self.ended_s = time.perf_counter()
 
     def report(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        meters = self.measure(pl_module)
+        waited_s = getattr(trainer.train_dataloader, "waited_s", 0.0) - self.waited_before_s
+        meters = self.measure(pl_module, waited_s=waited_s)
         for logger in trainer.loggers:  # at our own steps, not Lightning's every 50
             logger.log_metrics(meters, step=trainer.global_step)
         if trainer.is_global_zero:
             print(line(meters, step=trainer.global_step, steps=trainer.max_steps), flush=True)
 
-    def measure(self, pl_module: LightningModule) -> dict[str, float]:
+    def measure(self, pl_module: LightningModule, *, waited_s: float) -> dict[str, float]:
         """Meters since the last report, over all devices."""
         error = float(self.error)  # waits for the device, so that the time is its time too
         seconds = time.perf_counter() - self.started_s
-        own = [error, self.values, self.tokens, self.room, self.flops, self.waited_s, seconds]
+        own = [error, self.values, self.tokens, self.room, self.flops, waited_s, seconds]
         every: Tensor = pl_module.all_gather(torch.tensor(own, dtype=torch.float64).float())  # pyright: ignore
         every_RK = every.reshape(-1, len(own)).double().cpu()
         error, values, tokens, room, flops, _, _ = every_RK.sum(0).tolist()

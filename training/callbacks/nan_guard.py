@@ -35,9 +35,9 @@ class NanGuard(Callback):
             print(f"step {trainer.global_step}: the gradient is no number; left out", flush=True)
         if self.in_a_row >= self.max_in_a_row:
             raise RuntimeError(
-                f"{self.in_a_row} steps in a row had a gradient that is no number: lower "
-                "model.optimizer.lr or set trainer.gradient_clip_val, and go on from the last "
-                "checkpoint"
+                f"{self.in_a_row} steps in a row had a gradient that is no number: set "
+                "trainer.gradient_clip_val, or lower model.optimizer.lr and set data.new_phase to "
+                "true, and go on from the last checkpoint"
             )
         optimizer.zero_grad(set_to_none=True)  # an optimizer skips weights without a gradient
 

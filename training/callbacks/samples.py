@@ -44,6 +44,14 @@ class Samples(Callback):
         self.how = {"steps": steps, "guidance": guidance, "seed": 0}
         self.made_at = 0
 
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Raise ValueError for a size that the model cannot make, before anything is trained."""
+        from training.sample import check_grid
+
+        if self.prompts:
+            frames, height, width = self.size
+            check_grid(pl_module, frames=frames, height_px=height, width_px=width)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         step = trainer.global_step
         if not self.prompts or step % self.every_n_steps or step == self.made_at:
@@ -60,7 +68,8 @@ class Samples(Callback):
         pl_module.eval()
         frames, height, width = self.size
         shot = Shot(frames, height, width, self.fps)
-        latents = generate(pl_module, self.prompts, shot=shot, **self.how)
+        with trainer.precision_plugin.forward_context():  # as in a step
+            latents = generate(pl_module, self.prompts, shot=shot, **self.how)
         videos = [pixels_of(pl_module, latent) for latent in latents]
         pl_module.train()
         average.on_validation_end(trainer, pl_module)

@@ -2,7 +2,7 @@
 
 One average over random timesteps hides which part of the way improves and moves with the draw. Here
 every clip is seen at the same five timesteps with the noise of its own id, so two checkpoints
-differ only by their weights. A network that puts out zero velocity scores E|e - x|^2 = 1 + E|x|^2
+differ only by their weights. Under rectified flow a velocity of zero scores E|e - x|^2 = 1 + E|x|^2
 at every t."""
 
 import json

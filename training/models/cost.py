@@ -28,6 +28,11 @@ class Cost:
     causal: bool
     """frames see earlier ones only, in factorised attention"""
 
+    @property
+    def sees_later_frames(self) -> bool:
+        """Whether a token's value follows from frames after its own."""
+        return self.attention == "full" or not self.causal
+
     def forward(self, counts: Patch, *, text_tokens: int = 0) -> float:
         """Operations of one forward pass over a sample of T x H x W tokens and its caption."""
         d, n = self.width, math.prod(counts)

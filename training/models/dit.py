@@ -191,6 +191,11 @@ class DiT(nn.Module):
         if self.network.backend != "auto":
             return self.network.backend
         if not h_ND.is_cuda:
+            if self.network.compile:
+                raise ValueError(
+                    "model.network.compile on a CPU, where packs have no common size to compile "
+                    "for: set it to false, or model.network.backend to flex for sampling"
+                )
             return "sdpa"
         half = torch.is_autocast_enabled("cuda") or h_ND.dtype in HALF
         return "varlen" if half else "flex"

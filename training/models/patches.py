@@ -50,8 +50,8 @@ class Grid(NamedTuple):
         )
 
     def fit_size(self, height_px: int, width_px: int, *, area_px: int) -> tuple[int, int]:
-        """The size on the grid nearest to the given aspect with about `area_px` pixels; never
-        enlarged.
+        """The size on the grid nearest to the given aspect with about `area_px` pixels; enlarged by
+        no more than half a token.
         """
         scale = min(1.0, math.sqrt(area_px / (height_px * width_px)))
         step_y, step_x = self.pixels * self.patch[1], self.pixels * self.patch[2]

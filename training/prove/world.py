@@ -114,15 +114,6 @@ def say(colour: str, shape: str, direction: str, *, wording: int = 0) -> str:
     return WORDINGS[wording].format(colour=colour, shape=shape, direction=direction)
 
 
-def said(caption: str) -> tuple[str, str, str]:
-    """(colour, shape, direction) that a caption of this world names."""
-    words = caption.lower().replace(",", " ").replace(".", " ").split()
-    found = [[name for name in names if name in words] for names in (COLOURS, SHAPES, DIRECTIONS)]
-    if any(len(names) != 1 for names in found):
-        raise ValueError(f"{caption = }, expected one colour, one shape and one direction")
-    return found[0][0], found[1][0], found[2][0]
-
-
 def view(scene: Scene) -> np.ndarray:
     """uint8 T x H x W x 3: the scene as the network is to see it."""
     frames = range(0, SCENE_FRAMES, FRAMES_PER_STEP)

@@ -1,6 +1,14 @@
 """The verdict, and that the proof builds the network of its config."""
 
-from training.prove.run import Bars, Prove, build, judge
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training.prove.run import Bars, Prove, build, judge, prove
+
+ROOT = Path(__file__).parents[3]
 
 LEARNED = {"colour": 1.0, "shape": 0.95, "direction": 0.95, "joint": 0.9, "future_error": 0.02}
 CHANCE = {"colour": 0.36, "shape": 0.30, "direction": 0.2, "joint": 0.0, "future_error": 0.09}
@@ -25,6 +33,25 @@ def test_a_control_that_learns_fails_the_proof() -> None:
         for name in ("colour", "shape", "direction"):
             learned = CHANCE | {name: 0.9}
             assert not all(judge(rows(**{control: learned}), 0.01, bars=Bars()).values())
+
+
+@pytest.mark.slow
+def test_the_whole_proof_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part, from films to the verdict, which is no after two steps."""
+    monkeypatch.chdir(ROOT)
+    config = yaml.safe_load((ROOT / Prove.config).read_text())
+    config["trainer"]["max_steps"] = 2
+    small = tmp_path / "small.yaml"
+    small.write_text(yaml.safe_dump(config))
+    how = Prove(
+        output=f"{tmp_path}/out", config=str(small), films=1, control_steps=1, prompts=36, futures=2
+    )
+    assert not prove(how)
+    found = json.loads((tmp_path / "out" / "prove.json").read_text())
+    assert set(found["rows"]) == set(rows())
+    assert not found["verdict"]["colour >= 0.95"]
+    assert found["verdict"]["zero learning rate: colour <= 0.48"]
+    assert (tmp_path / "out" / "run" / "samples" / "contact_sheet.png").exists()
 
 
 def test_the_network_is_that_of_the_config() -> None:

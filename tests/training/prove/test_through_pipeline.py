@@ -100,7 +100,8 @@ def test_training_on_it_learns_what_the_captions_say(data: Path, tmp_path: Path)
         from_text(how, none, drop=False, frames=1),
     ):
         assert chance["colour"] <= CHANCE["colour"] + how.bars.above_chance, chance
-    assert future_error(how, trained, str(data)) > 0  # the given frames came back as they were
+    # this reads given frames as well, which have to come back as they went in
+    assert future_error(how, trained, str(data)) < 0.5 * future_error(how, none, str(data))
 
 
 def test_one_pack_is_learned_by_heart(data: Path) -> None:
