@@ -278,9 +278,11 @@ class VideoFlow(LightningModule):
 
 def require_same_sizes(path: str, weights: Mapping[str, Any], *, module: LightningModule) -> None:
     """Raise ValueError where a checkpoint's weights are not those of the network."""
-    own = {name: tuple(value.shape) for name, value in module.named_parameters()}
-    own = {name: own[name] for name in own if module.get_parameter(name).requires_grad}
-    if own != {name: tuple(weights[name].shape) for name in own if name in weights}:
+    own = module.state_dict()
+    trained = {name for name, value in module.named_parameters() if value.requires_grad}
+    if not trained <= weights.keys() <= own.keys() or any(
+        value.shape != own[name].shape for name, value in weights.items()
+    ):
         raise ValueError(
             f"{path} holds a network of another size than the config: "
             "give the config it was trained with"
