@@ -123,9 +123,13 @@ class SaveRun(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert trainer.state.fn is not None
         folder, command = trainer.default_root_dir, trainer.state.fn.value
-        config = self.parser.dump(self.config, skip_none=False)
+        given = self.config.clone()
+        began_at = given.pop("ckpt_path", None)  # not for `sample`, which takes the file as well
+        given.pop("weights_only", None)
+        config = self.parser.dump(given, skip_none=False, skip_validation=True)
         storage.commit(storage.join(folder, f"{command}.yaml"), config.encode())
-        run = {"commit": git_commit(), "seed": self.config.get("seed_everything")}
+        seed = self.config.get("seed_everything")
+        run = {"commit": git_commit(), "seed": seed, "ckpt_path": began_at and str(began_at)}
         storage.commit(storage.join(folder, f"{command}.json"), json.dumps(run, indent=1).encode())
 
 

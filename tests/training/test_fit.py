@@ -326,7 +326,14 @@ def test_a_run_records_itself_and_learns(
     }
     assert list((output / "tensorboard").glob("events*"))
     assert yaml.safe_load((output / "fit.yaml").read_text())["trainer"]["max_steps"] == 40
-    assert json.loads((output / "fit.json").read_text()).keys() == {"commit", "seed"}
+    record = json.loads((output / "fit.json").read_text())
+    assert record.keys() == {"commit", "seed", "ckpt_path"} and record["ckpt_path"] is None
+    # the file is a config like any other
+    last = output / "checkpoints" / "last.ckpt"
+    knobs = [f"--config={output}/fit.yaml", f"--ckpt={last}", "--prompt=a", "--steps=1"]
+    size = ["--frames=6", "--height=40", "--width=56", f"--output={output}/made"]
+    run("sampled", *knobs, *size, command="sample")
+    assert (output / "made" / "sample-00.mp4").exists()
     names = checkpoint(output, 40)["state_dict"].keys()
     assert {name.split(".")[0] for name in names} == {"dit", "text"}
 
