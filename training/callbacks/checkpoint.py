@@ -37,7 +37,7 @@ class SaveCheckpoint(Checkpoint):
         self.handlers: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = Path(trainer.default_root_dir) / "checkpoints"
+        folder = folder_of(trainer)
         if trainer.is_global_zero:
             storage.sweep(str(folder))
         if trainer.ckpt_path is None and (folder / "last.ckpt").exists():
@@ -69,7 +69,7 @@ class SaveCheckpoint(Checkpoint):
             signal.signal(number, handler)
         self.save(trainer)
         if self.stopped and trainer.is_global_zero:
-            folder = Path(trainer.default_root_dir) / "checkpoints"
+            folder = folder_of(trainer)
             print(
                 f"stopped at step {trainer.global_step}, as asked: go on with --ckpt_path "
                 f"{folder / 'last.ckpt'} (make train RESUME=1)",
@@ -80,7 +80,7 @@ class SaveCheckpoint(Checkpoint):
         if trainer.global_step == self.saved_step:  # inside the next accumulated step
             return
         self.saved_step = trainer.global_step
-        folder = Path(trainer.default_root_dir) / "checkpoints"
+        folder = folder_of(trainer)
         path = folder / f"step-{self.saved_step:08d}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
@@ -98,6 +98,10 @@ class SaveCheckpoint(Checkpoint):
     ) -> None:
         self.saved_step = checkpoint["global_step"]
         count_packs_anew(checkpoint, packs_per_step=packs_of_a_device(trainer))
+
+
+def folder_of(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "checkpoints"
 
 
 def require_checkpoint(path: str) -> None:

@@ -9,4 +9,7 @@ from jsonargparse import auto_cli
 from training.prove.run import Prove, prove
 
 if __name__ == "__main__":
-    sys.exit(0 if prove(auto_cli(Prove)) else 1)
+    try:
+        sys.exit(0 if prove(auto_cli(Prove)) else 1)
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -9,7 +9,6 @@ Shapes: T, H, W, C of a video.
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -83,9 +82,17 @@ class Prove:
 
 
 def prove(how: Prove) -> bool:
-    """Run all parts, print the table, write `prove.json`; True where every bar is met."""
+    """Run all parts, print the table, write `prove.json`; True where every bar is met.
+
+    Raises ValueError where there is a run already.
+    """
     began = core_seconds()
     out = Path(how.output)
+    if (out / "run").exists():
+        raise ValueError(
+            f"{out} holds an earlier run, expected a new folder: remove it or give another "
+            "--output"
+        )
     data = make_dataset(how, out / "true", shuffled=False)
     shuffled = make_dataset(how, out / "shuffled", shuffled=True)
     fit(how, data, out / "run")
@@ -157,7 +164,6 @@ def make_dataset(how: Prove, folder: Path, *, shuffled: bool) -> str:
 
 def fit(how: Prove, data: str, output: Path, *more: str) -> None:
     knobs = [f"--config={how.config}", f"--data.data={data}", f"--seed_everything={how.seed}"]
-    shutil.rmtree(output, ignore_errors=True)  # of an earlier proof
     command("training", "fit", *knobs, f"--trainer.default_root_dir={output}", *more)
 
 

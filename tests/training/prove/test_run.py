@@ -54,6 +54,13 @@ def test_the_whole_proof_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "out" / "run" / "samples" / "contact_sheet.png").exists()
 
 
+def test_an_earlier_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="holds an earlier run, expected a new folder: remove it"):
+        prove(Prove(output=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_the_network_is_that_of_the_config() -> None:
     module = build(Prove())
     assert module.grid.counts(4, 12, 12) == (4, 3, 3)
