@@ -90,8 +90,7 @@ def prove(how: Prove) -> bool:
     out = Path(how.output)
     if (out / "run").exists():
         raise ValueError(
-            f"{out} holds an earlier run, expected a new folder: remove it or give another "
-            "--output"
+            f"{out} holds an earlier run, expected a new folder: remove it or give another --output"
         )
     data = make_dataset(how, out / "true", shuffled=False)
     shuffled = make_dataset(how, out / "shuffled", shuffled=True)
